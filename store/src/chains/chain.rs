@@ -1,15 +1,13 @@
 //! Chains: which one it is, where the index stands, and the headers it remembers.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 
 use salt402_protocol::{B256, ChainId};
 
 use crate::chains::halt::{self, Halt};
 use crate::engine::{
-    AsyncConnection, AsyncRow, Columns as _, Gathered, SyncConnection, Write, WriteTransaction, bound,
-    chain_id, clock, integer, query, send,
+    Columns as _, Connection, Gathered, Row, SyncConnection, Write, WriteTransaction, bound, chain_id, clock,
+    integer, query, send,
 };
 use crate::rows::{Block, Cursor, HaltKind, StoreError};
 use crate::store::Store;
@@ -47,8 +45,7 @@ impl Store {
              WHERE c.chain_id = $1",
         )
         .bind(chain_id(chain))
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.map(|row| {
             Ok(ChainState {
                 genesis: row.hash("genesis_hash")?,
@@ -85,8 +82,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(bound(number))
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.map(|row| block_of(&row)).transpose()
     }
 
@@ -102,8 +98,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(hash.as_slice())
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.map(|row| Ok((block_of(&row)?, row.flag("canonical")?))).transpose()
     }
 
@@ -131,23 +126,21 @@ impl Write for PinGenesis {
     /// A new chain has no payments, and a known one does not change.
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let Self { chain, genesis } = *self;
         query(
             "INSERT INTO chains (chain_id, genesis_hash) VALUES ($1, $2) ON CONFLICT (chain_id) DO NOTHING",
         )
         .bind(chain_id(chain))
         .bind(genesis.as_slice())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         let row = query("SELECT genesis_hash FROM chains WHERE chain_id = $1")
             .bind(chain_id(chain))
-            .fetch_one(transaction.connection())
-            .await?;
+            .fetch_one(transaction.connection())?;
         let stored = row.hash("genesis_hash")?;
         if stored == genesis {
             // The right chain is back.
-            halt::close(transaction.connection(), chain, HaltKind::Genesis).await?;
+            halt::close(transaction.connection(), chain, HaltKind::Genesis)?;
             Ok(())
         } else {
             Err(StoreError::OtherGenesis { chain, stored, given: genesis })
@@ -166,12 +159,11 @@ impl Write for LowerFork {
     /// Payments above the fork have no confirmations meanwhile.
     const CHANGES_PAYMENTS: bool = true;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let done = query("UPDATE chains SET lower_fork_at = $2 WHERE chain_id = $1")
             .bind(chain_id(self.chain))
             .bind(self.at.map(bound))
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         // Payments above the fork count again.
         if self.at.is_none() {
             transaction.wake();
@@ -195,11 +187,10 @@ impl Write for NoteHead {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let known = query("SELECT noted_at_ms, head_number FROM chains WHERE chain_id = $1")
             .bind(chain_id(self.chain))
-            .fetch_optional(transaction.connection())
-            .await?;
+            .fetch_optional(transaction.connection())?;
         if let Some(row) = known
             && self.ends_silence(&row)?
         {
@@ -210,8 +201,7 @@ impl Write for NoteHead {
             .bind(chain_id(self.chain))
             .bind(integer("the node's head", self.head)?)
             .bind(bound(self.at_ms))
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         if done.rows_affected() == 0 { Err(StoreError::UnknownChain { chain: self.chain }) } else { Ok(()) }
     }
 }
@@ -219,7 +209,7 @@ impl Write for NoteHead {
 impl NoteHead {
     /// Whether this note may make an index current again, although there is no new block. Then those who wait for that
     /// are woken. Most notes change nothing for anybody.
-    fn ends_silence(&self, row: &AsyncRow) -> Result<bool, StoreError> {
+    fn ends_silence(&self, row: &Row) -> Result<bool, StoreError> {
         let Some(noted) = row.maybe_number("noted_at_ms")? else { return Ok(true) };
         // The index may have been behind a higher head, and be at this one.
         let lower = row.maybe_number("head_number")?.is_none_or(|head| head > self.head);
@@ -239,13 +229,13 @@ pub(crate) fn cursor(connection: &SyncConnection<'_>, chain: ChainId) -> Result<
     Ok(Some(Cursor { number: row.natural(0, "cursor_number")?, hash: row.hash_at(1, "cursor_hash")? }))
 }
 
-fn cursor_of(row: &AsyncRow) -> Result<Option<Cursor>, StoreError> {
+fn cursor_of(row: &Row) -> Result<Option<Cursor>, StoreError> {
     let number = row.maybe_number("cursor_number")?;
     let hash = row.maybe_hash("cursor_hash")?;
     Ok(number.zip(hash).map(|(number, hash)| Cursor { number, hash }))
 }
 
-fn block_of(row: &AsyncRow) -> Result<Block, StoreError> {
+fn block_of(row: &Row) -> Result<Block, StoreError> {
     Ok(Block {
         number: row.number("number")?,
         hash: row.hash("hash")?,
@@ -259,20 +249,14 @@ fn block_of(row: &AsyncRow) -> Result<Block, StoreError> {
 struct NewClaims(BTreeMap<ChainId, i64>);
 
 impl Gathered for NewClaims {
-    fn write<'a>(
-        &'a self,
-        connection: &'a mut AsyncConnection,
-    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
-        Box::pin(async move {
-            for (chain, count) in &self.0 {
-                query("UPDATE chains SET claims = claims + $2 WHERE chain_id = $1")
-                    .bind(chain_id(*chain))
-                    .bind(*count)
-                    .execute(connection)
-                    .await?;
-            }
-            Ok(())
-        })
+    fn write(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        for (chain, count) in &self.0 {
+            query("UPDATE chains SET claims = claims + $2 WHERE chain_id = $1")
+                .bind(chain_id(*chain))
+                .bind(*count)
+                .execute(connection)?;
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use salt402_protocol::{Address, B256, ChainId};
 
 use crate::chains::chain;
 use crate::engine::{
-    AsyncConnection, Changes, Columns as _, Step, SyncConnection, bound, chain_id, integer, params, query,
+    Changes, Columns as _, Connection, Step, SyncConnection, bound, chain_id, integer, params, query,
     send_step,
 };
 use crate::rows::{StoreError, Stretch};
@@ -72,15 +72,12 @@ impl Store {
     /// How much was read of each followed contract.
     pub async fn coverage(&self, chain: ChainId) -> Result<Vec<Coverage>, StoreError> {
         let mut reader = self.reader().await?;
-        of_chain(reader.connection()?, chain).await
+        of_chain(reader.connection()?, chain)
     }
 }
 
 /// How much was read of each followed contract of a chain.
-pub(crate) async fn of_chain(
-    connection: &mut AsyncConnection,
-    chain: ChainId,
-) -> Result<Vec<Coverage>, StoreError> {
+pub(crate) fn of_chain(connection: &mut Connection, chain: ChainId) -> Result<Vec<Coverage>, StoreError> {
     // One statement, so that all rows are of one moment.
     let rows = query(
         "SELECT s.contract, s.question, s.start_block, s.live_from, k.cursor_number, c.from_block, c.to_block
@@ -91,8 +88,7 @@ pub(crate) async fn of_chain(
          ORDER BY s.contract, s.question, c.from_block",
     )
     .bind(chain_id(chain))
-    .fetch_all(connection)
-    .await?;
+    .fetch_all(connection)?;
     let mut known: BTreeMap<SourceKey, (u64, u64, Option<u64>, Vec<Stretch>)> = BTreeMap::new();
     for row in &rows {
         let key = SourceKey { contract: row.address("contract")?, question: row.hash("question")? };

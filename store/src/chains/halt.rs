@@ -7,8 +7,8 @@
 use salt402_protocol::{Amount, Asset, B256, ChainId, PaymentId};
 
 use crate::engine::{
-    AsyncConnection, AsyncRow, Columns as _, SyncConnection, Write, WriteTransaction, bound, chain_id, clock,
-    integer, params, query, send,
+    Columns as _, Connection, Row, SyncConnection, Write, WriteTransaction, bound, chain_id, clock, integer,
+    params, query, send,
 };
 use crate::rows::{Cursor, HaltKind, StoreError};
 use crate::store::Store;
@@ -107,8 +107,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(bound(height))
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.map(|row| Ok(Cursor { number: row.number("number")?, hash: row.hash("hash")? })).transpose()
     }
 
@@ -123,8 +122,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(bound(height))
-        .fetch_one(&mut *connection)
-        .await?;
+        .fetch_one(&mut *connection)?;
         let grants = query(
             "SELECT p.payment_id, p.transaction_hash, p.asset, p.amount, p.block_number, k.claimant
              FROM payments p JOIN claims k ON k.payment_id = p.payment_id
@@ -134,9 +132,8 @@ impl Store {
         .bind(chain_id(chain))
         .bind(bound(height))
         .bind(i64::from(limit))
-        .fetch_all(connection)
-        .await?;
-        let grant = |row: &AsyncRow| {
+        .fetch_all(connection)?;
+        let grant = |row: &Row| {
             Ok(GrantAbove {
                 payment: row.payment_id("payment_id")?,
                 transaction: row.hash("transaction_hash")?,
@@ -198,24 +195,19 @@ fn kind_of(name: &str) -> Result<HaltKind, StoreError> {
 }
 
 /// Closes the open halt of a chain.
-pub(crate) async fn close(
-    connection: &mut AsyncConnection,
-    chain: ChainId,
-    kind: HaltKind,
-) -> Result<bool, StoreError> {
+pub(crate) fn close(connection: &mut Connection, chain: ChainId, kind: HaltKind) -> Result<bool, StoreError> {
     let done = query(
         "UPDATE halts SET resolved_at_ms = $3 WHERE chain_id = $1 AND kind = $2 AND resolved_at_ms IS NULL",
     )
     .bind(chain_id(chain))
     .bind(kind.name())
     .bind(clock::now_ms())
-    .execute(connection)
-    .await?;
+    .execute(connection)?;
     Ok(done.rows_affected() > 0)
 }
 
 /// The halt in a row that was joined with `open_halts`. `None` if there is none.
-pub(crate) fn of(row: &AsyncRow) -> Result<Option<Halt>, StoreError> {
+pub(crate) fn of(row: &Row) -> Result<Option<Halt>, StoreError> {
     let Some(at_ms) = row.maybe_number("halted_at_ms")? else { return Ok(None) };
     let kind = kind_of(&row.text("halt_kind")?)?;
     let accepted = row.maybe_number("keep_through")?.zip(row.maybe_hash("accepted_hash")?);
@@ -238,7 +230,7 @@ impl Write for Open {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         // A chain without anything stored needs no halt.
         query(
             "INSERT INTO halts (chain_id, kind, depth, halted_at_ms)
@@ -251,8 +243,7 @@ impl Write for Open {
         .bind(self.kind.name())
         .bind(bound(self.depth))
         .bind(clock::now_ms())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(())
     }
 }
@@ -268,7 +259,7 @@ impl Write for Accept {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
             "UPDATE halts SET accepted_at_ms = $3, keep_through = $4, accepted_hash = $5
              WHERE chain_id = $1 AND kind = $2 AND resolved_at_ms IS NULL
@@ -280,8 +271,7 @@ impl Write for Accept {
         .bind(bound(self.fork.keep_through))
         .bind(self.fork.block.as_slice())
         .bind(self.seen.map(|seen| seen.hash.to_vec()))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected() > 0)
     }
 }
@@ -296,7 +286,7 @@ impl Write for End {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
-        close(transaction.connection(), self.chain, self.kind).await
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        close(transaction.connection(), self.chain, self.kind)
     }
 }

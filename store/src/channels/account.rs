@@ -4,7 +4,7 @@ use salt402_protocol::api::ChannelView;
 use salt402_protocol::{Address, Amount, B256, ChainId, ChannelState, U256, Voucher};
 
 use crate::channels::{state, totals};
-use crate::engine::{AsyncConnection, AsyncRow, Columns, chain_id, query};
+use crate::engine::{Columns, Connection, Row, chain_id, query};
 use crate::rows::{StoreError, VoucherAccount, VoucherTotals};
 use crate::store::Store;
 
@@ -72,18 +72,18 @@ impl Store {
         id: B256,
     ) -> Result<Option<ChannelAccount>, StoreError> {
         let mut reader = self.reader().await?;
-        account(reader.connection()?, chain, contract, id).await
+        account(reader.connection()?, chain, contract, id)
     }
 
     /// What was accepted by vouchers on a chain, by asset. It reads one row per asset, however many channels there are.
     pub async fn voucher_totals(&self, chain: ChainId) -> Result<Vec<VoucherTotals>, StoreError> {
         let mut reader = self.reader().await?;
-        totals::of_chain(reader.connection()?, chain).await
+        totals::of_chain(reader.connection()?, chain)
     }
 }
 
-pub(crate) async fn account(
-    connection: &mut AsyncConnection,
+pub(crate) fn account(
+    connection: &mut Connection,
     chain: ChainId,
     contract: Address,
     id: B256,
@@ -94,10 +94,9 @@ pub(crate) async fn account(
     .bind(chain_id(chain))
     .bind(contract.as_slice())
     .bind(id.as_slice())
-    .fetch_optional(&mut *connection)
-    .await?;
+    .fetch_optional(&mut *connection)?;
     let accepted = row.map(|row| accepted(id, &row)).transpose()?;
-    let state = state::state(connection, chain, contract, id).await?;
+    let state = state::state(connection, chain, contract, id)?;
     if accepted.is_none() && state.is_none() {
         return Ok(None);
     }
@@ -106,7 +105,7 @@ pub(crate) async fn account(
 }
 
 /// The last voucher and the account, from a row of `vouchers`.
-pub(crate) fn accepted(channel: B256, row: &AsyncRow) -> Result<(Voucher, VoucherAccount), StoreError> {
+pub(crate) fn accepted(channel: B256, row: &Row) -> Result<(Voucher, VoucherAccount), StoreError> {
     let account = VoucherAccount {
         ceiling: row.amount("ceiling")?,
         spent: row.amount("spent")?,

@@ -2,10 +2,10 @@
 
 use salt402_protocol::{Address, B256, ChainId};
 
-use crate::engine::async_sql::query;
 use crate::engine::clock;
 use crate::engine::columns::chain_id;
 use crate::engine::queue::{Write, send};
+use crate::engine::sql::query;
 use crate::engine::transaction::WriteTransaction;
 use crate::rows::error::StoreError;
 use crate::store::Store;
@@ -46,7 +46,7 @@ impl Write for Closing {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let insert = "INSERT INTO channel_closings (chain_id, contract, channel, since_ms)
              VALUES ($1, $2, $3, $4) ON CONFLICT (chain_id, contract, channel) DO NOTHING";
         let delete = "DELETE FROM channel_closings WHERE chain_id = $1 AND contract = $2 AND channel = $3";
@@ -55,7 +55,7 @@ impl Write for Closing {
             .bind(self.contract.as_slice())
             .bind(self.channel.as_slice());
         let statement = if self.begins { statement.bind(clock::now_ms()) } else { statement };
-        statement.execute(transaction.connection()).await?;
+        statement.execute(transaction.connection())?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use salt402_protocol::{Address, B256, ChainId};
 
 use crate::channels::account::{ChannelAccount, account};
-use crate::engine::{AsyncConnection, Columns as _, bound, chain_id, query};
+use crate::engine::{Columns as _, Connection, bound, chain_id, query};
 use crate::rows::StoreError;
 use crate::store::Store;
 
@@ -53,22 +53,22 @@ impl Store {
         let ids = Ids { chain, contract, payee };
         let below = match after {
             None => Some(i64::MAX),
-            Some(after) => ids.opened_as(after, connection).await?,
+            Some(after) => ids.opened_as(after, connection)?,
         };
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
         let mut found = match below {
-            Some(below) => ids.opened(below, limit, connection).await?,
+            Some(below) => ids.opened(below, limit, connection)?,
             None => Vec::new(),
         };
         if found.len() < limit {
             let above = after.filter(|_| below.is_none()).unwrap_or(B256::ZERO);
-            found.extend(ids.accepted(above, limit - found.len(), connection).await?);
+            found.extend(ids.accepted(above, limit - found.len(), connection)?);
         }
         let next = found.last().copied().filter(|_| found.len() == limit);
         let mut accounts = Vec::with_capacity(found.len());
         for id in found {
             // A reorganization between the two reads may take a channel away.
-            accounts.extend(account(connection, chain, contract, id).await?);
+            accounts.extend(account(connection, chain, contract, id)?);
         }
         Ok(ChannelPage { accounts, next })
     }
@@ -86,8 +86,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(contract.as_slice())
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter().map(|row| row.hash("channel")).collect()
     }
 }
@@ -100,42 +99,31 @@ struct Ids {
 }
 
 impl Ids {
-    async fn opened_as(
-        &self,
-        channel: B256,
-        connection: &mut AsyncConnection,
-    ) -> Result<Option<i64>, StoreError> {
+    fn opened_as(&self, channel: B256, connection: &mut Connection) -> Result<Option<i64>, StoreError> {
         let row = query(OPENED_AS)
             .bind(chain_id(self.chain))
             .bind(self.contract.as_slice())
             .bind(channel.as_slice())
-            .fetch_optional(connection)
-            .await?;
+            .fetch_optional(connection)?;
         row.map(|row| row.number("id").map(bound)).transpose()
     }
 
-    async fn opened(
-        &self,
-        below: i64,
-        limit: usize,
-        connection: &mut AsyncConnection,
-    ) -> Result<Vec<B256>, StoreError> {
+    fn opened(&self, below: i64, limit: usize, connection: &mut Connection) -> Result<Vec<B256>, StoreError> {
         let rows = query(OPENED_BELOW)
             .bind(chain_id(self.chain))
             .bind(self.contract.as_slice())
             .bind(below)
             .bind(self.payee.map(|payee| payee.to_vec()))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(connection)
-            .await?;
+            .fetch_all(connection)?;
         rows.iter().map(|row| row.hash("channel")).collect()
     }
 
-    async fn accepted(
+    fn accepted(
         &self,
         above: B256,
         limit: usize,
-        connection: &mut AsyncConnection,
+        connection: &mut Connection,
     ) -> Result<Vec<B256>, StoreError> {
         let rows = query(ACCEPTED_ABOVE)
             .bind(chain_id(self.chain))
@@ -143,8 +131,7 @@ impl Ids {
             .bind(above.as_slice())
             .bind(self.payee.map(|payee| payee.to_vec()))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(connection)
-            .await?;
+            .fetch_all(connection)?;
         rows.iter().map(|row| row.hash("channel")).collect()
     }
 }

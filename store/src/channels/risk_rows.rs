@@ -3,7 +3,7 @@
 use salt402_protocol::{Amount, Asset, ChainId};
 
 use crate::channels::totals::TotalsChanges;
-use crate::engine::{AsyncConnection, AsyncRow, Columns as _, SyncConnection, query_made};
+use crate::engine::{Columns as _, Connection, Row, SyncConnection, query_made};
 use crate::rows::{ChannelRisk, RiskReason, Share, StoreError};
 
 /// The columns of a risk, for a statement that joins the table as `r` to an incident.
@@ -13,7 +13,7 @@ pub(crate) const COLUMNS: &str =
     r.exit_at AS risk_exit_at";
 
 /// The risk in a row with [`COLUMNS`]. `None` if the incident is of another kind.
-pub(crate) fn of(row: &AsyncRow) -> Result<Option<ChannelRisk>, StoreError> {
+pub(crate) fn of(row: &Row) -> Result<Option<ChannelRisk>, StoreError> {
     let Some(reason) = row.maybe_text("risk_reason")? else { return Ok(None) };
     Ok(Some(ChannelRisk {
         contract: row.address("risk_contract")?,
@@ -28,15 +28,13 @@ pub(crate) fn of(row: &AsyncRow) -> Result<Option<ChannelRisk>, StoreError> {
 }
 
 /// The open risks of all chains.
-pub(crate) async fn open(
-    connection: &mut AsyncConnection,
-) -> Result<Vec<(ChainId, ChannelRisk)>, StoreError> {
+pub(crate) fn open(connection: &mut Connection) -> Result<Vec<(ChainId, ChannelRisk)>, StoreError> {
     let sql = format!(
         "SELECT i.chain_id, {COLUMNS} FROM incidents i JOIN channel_risks r ON r.incident_id = i.id
          WHERE i.resolved_at_ms IS NULL"
     );
-    let rows = query_made(sql).fetch_all(connection).await?;
-    let risk = |row: &AsyncRow| Ok(of(row)?.map(|risk| row.chain("chain_id").map(|chain| (chain, risk))));
+    let rows = query_made(sql).fetch_all(connection)?;
+    let risk = |row: &Row| Ok(of(row)?.map(|risk| row.chain("chain_id").map(|chain| (chain, risk))));
     let risks: Vec<Option<_>> = rows.iter().map(risk).collect::<Result<_, StoreError>>()?;
     risks.into_iter().flatten().collect()
 }
@@ -60,5 +58,5 @@ pub(crate) fn settled(connection: &SyncConnection<'_>, id: i64) -> Result<(), St
         .query_row([id], |row| row.chain("chain_id"))?;
     let mut totals = TotalsChanges::default();
     totals.risk(chain, share_of(connection, id)?, None);
-    totals.write_in_step(connection)
+    totals.write_rows(connection)
 }

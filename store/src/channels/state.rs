@@ -5,7 +5,7 @@ use salt402_protocol::{
 };
 
 use crate::channels::events::{CLAIMED, CREATED, CREDIT_WITHDRAWN, CREDITED, OPENED, TOPPED_UP, change};
-use crate::engine::{AsyncConnection, AsyncRow, Columns as _, SyncConnection, chain_id, params, query};
+use crate::engine::{Columns as _, Connection, Row, SyncConnection, chain_id, params, query};
 use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
@@ -57,7 +57,7 @@ impl Store {
         id: B256,
     ) -> Result<Option<ChannelState>, StoreError> {
         let mut reader = self.reader().await?;
-        state(reader.connection()?, chain, contract, id).await
+        state(reader.connection()?, chain, contract, id)
     }
 
     /// An account's channels on a chain, the last opened first, at most `limit`.
@@ -91,13 +91,12 @@ impl Store {
             .bind(OPENED)
             .bind(CREATED)
             .bind(i64::from(limit))
-            .fetch_all(&mut *connection)
-            .await?;
+            .fetch_all(&mut *connection)?;
         let mut channels = Vec::with_capacity(rows.len());
         for row in &rows {
             let (contract, id) = (row.address("contract")?, row.hash("channel")?);
             // A reorganization between the two reads may take a channel away.
-            if let Some(state) = state(connection, chain, contract, id).await? {
+            if let Some(state) = state(connection, chain, contract, id)? {
                 channels.push(ChannelRow { contract, id, state });
             }
         }
@@ -125,8 +124,7 @@ impl Store {
         .bind(asset.address().to_vec())
         .bind(CREDITED)
         .bind(CREDIT_WITHDRAWN)
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         let (mut credited, mut withdrawn) = (U256::ZERO, U256::ZERO);
         for row in &rows {
             let sum = if i64::try_from(row.number("kind")?) == Ok(CREDITED) {
@@ -156,8 +154,7 @@ impl Store {
         .bind(contract.as_slice())
         .bind(channel.as_slice())
         .bind(transaction.as_slice())
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter()
             .map(|row| {
                 let what = ChannelEvent {
@@ -179,36 +176,35 @@ impl Store {
     }
 }
 
-pub(crate) async fn state(
-    connection: &mut AsyncConnection,
+pub(crate) fn state(
+    connection: &mut Connection,
     chain: ChainId,
     contract: Address,
     id: B256,
 ) -> Result<Option<ChannelState>, StoreError> {
-    fold(&events(connection, chain, contract, id).await?)
+    fold(&events(connection, chain, contract, id)?)
 }
 
 /// The events on the chain that a channel's state follows from: the greatest claim, the greatest top-up, and all
 /// others.
-pub(crate) async fn events(
-    connection: &mut AsyncConnection,
+pub(crate) fn events(
+    connection: &mut Connection,
     chain: ChainId,
     contract: Address,
     id: B256,
-) -> Result<Vec<AsyncRow>, StoreError> {
+) -> Result<Vec<Row>, StoreError> {
     let rows = query(EVENTS_OF)
         .bind(chain_id(chain))
         .bind(contract.as_slice())
         .bind(id.as_slice())
         .bind(CLAIMED)
         .bind(TOPPED_UP)
-        .fetch_all(connection)
-        .await?;
+        .fetch_all(connection)?;
     Ok(rows)
 }
 
 /// The state that follows from [`events`].
-pub(crate) fn fold(rows: &[AsyncRow]) -> Result<Option<ChannelState>, StoreError> {
+pub(crate) fn fold(rows: &[Row]) -> Result<Option<ChannelState>, StoreError> {
     let events: Vec<(u64, ChannelChange)> = rows
         .iter()
         .map(|row| Ok((row.number("block_number")?, change(row)?)))
@@ -236,12 +232,12 @@ pub(crate) fn state_in_step(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{async_sql, open};
+    use crate::engine::{open, sql};
 
     #[tokio::test]
     async fn a_channel_is_found_by_its_index_and_nothing_is_sorted() {
         let (_directory, mut connection) = open::empty().await;
-        let plan = async_sql::plan(&mut connection, EVENTS_OF).await;
+        let plan = sql::plan(&mut connection, EVENTS_OF);
         let by_index = plan.iter().filter(|line| line.contains("USING INDEX channel_events_of")).count();
         assert_eq!(by_index, 4, "{plan:?}");
         assert!(

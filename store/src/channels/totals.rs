@@ -8,14 +8,11 @@
 //! Amounts are added and subtracted modulo 2^256. In any order, the result is right if the sum fits.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 
 use salt402_protocol::{Address, Amount, Asset, ChainId, ChannelState, U256};
 
 use crate::engine::{
-    AsyncConnection, AsyncRow, Columns, Gathered, SyncConnection, amount_bytes, bound, chain_id, params,
-    query,
+    Columns, Connection, Gathered, Row, SyncConnection, amount_bytes, bound, chain_id, params, query,
 };
 use crate::rows::{Share, StoreError, VoucherTotals};
 
@@ -81,8 +78,8 @@ impl TotalsChanges {
         }
     }
 
-    /// Writes them on the connection that steps are written on.
-    pub(crate) fn write_in_step(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+    /// Writes them.
+    pub(crate) fn write_rows(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
         for ((chain, asset), change) in &self.0 {
             let known = connection
                 .prepare_cached(TOTAL)?
@@ -99,37 +96,11 @@ impl TotalsChanges {
         }
         Ok(())
     }
-
-    /// Writes them on the connection that everything but steps uses.
-    pub(super) async fn write_awaited(&self, connection: &mut AsyncConnection) -> Result<(), StoreError> {
-        for ((chain, asset), change) in &self.0 {
-            let known = query(TOTAL)
-                .bind(chain_id(*chain))
-                .bind(asset.as_slice())
-                .fetch_optional(&mut *connection)
-                .await?;
-            let known = known.map(|row| Change::of(&row)).transpose()?;
-            let total = known.unwrap_or_default().with(change);
-            query(WRITE)
-                .bind(chain_id(*chain))
-                .bind(asset.as_slice())
-                .bind(amount_bytes(Amount(total.unclaimed)).to_vec())
-                .bind(total.channels)
-                .bind(amount_bytes(Amount(total.at_risk)).to_vec())
-                .bind(total.channels_at_risk)
-                .execute(&mut *connection)
-                .await?;
-        }
-        Ok(())
-    }
 }
 
 impl Gathered for TotalsChanges {
-    fn write<'a>(
-        &'a self,
-        connection: &'a mut AsyncConnection,
-    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
-        Box::pin(self.write_awaited(connection))
+    fn write(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        self.write_rows(&connection.borrowing())
     }
 }
 
@@ -166,8 +137,8 @@ impl Change {
 }
 
 /// The totals of a chain, for assets with an open account or a risk.
-pub(crate) async fn of_chain(
-    connection: &mut AsyncConnection,
+pub(crate) fn of_chain(
+    connection: &mut Connection,
     chain: ChainId,
 ) -> Result<Vec<VoucherTotals>, StoreError> {
     let rows = query(
@@ -175,9 +146,8 @@ pub(crate) async fn of_chain(
          WHERE chain_id = $1 AND (channels > 0 OR channels_at_risk > 0) ORDER BY asset",
     )
     .bind(chain_id(chain))
-    .fetch_all(connection)
-    .await?;
-    let total = |row: &AsyncRow| {
+    .fetch_all(connection)?;
+    let total = |row: &Row| {
         Ok(VoucherTotals {
             asset: row.asset("asset")?,
             unclaimed: row.amount("unclaimed")?,

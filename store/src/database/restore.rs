@@ -19,5 +19,5 @@ use crate::rows::StoreError;
 /// [`StoreError::Exists`] if there is a database: move it away first, with its `-wal` and `-shm`.
 /// [`StoreError::NoBackup`] if the file is not a backup.
 pub async fn restore(from: &Path, database: &Path, skew: Duration) -> Result<Restored, StoreError> {
-    backup::restore(from, database, skew, &AddTotals).await
+    backup::restore(from, database, skew, &AddTotals)
 }

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
-
 use crate::engine::clock;
 use crate::engine::columns::Columns as _;
 use crate::engine::schema::{TAKEN, Upgrade, check_ours, explain, migrate, taken_at_ms};
+use crate::engine::sql::{Connection, begin, query};
 use crate::rows::StoreError;
 
+/// How long to wait while another process writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the progress of a copy is told.
 const TELL: Duration = Duration::from_millis(200);
 
@@ -57,19 +57,18 @@ pub async fn backup(database: &Path, to: &Path, told: impl Fn(u64, u64)) -> Resu
     }
     let draft = Draft::next_to(to)?;
     let began_at_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
-    let mut source = plain(database).read_only(true).connect().await.map_err(|e| explain(database, e))?;
-    check_ours(database, &mut source).await?;
-    if taken_at_ms(&mut source).await?.is_some() {
+    let mut source = plain(database, false)?;
+    check_ours(database, &source)?;
+    if taken_at_ms(&mut source)?.is_some() {
         return Err(StoreError::IsBackup { path: database.to_owned() });
     }
-    let row = sqlx::query("SELECT page_count * page_size AS size FROM pragma_page_count, pragma_page_size")
-        .fetch_one(&mut source)
-        .await?;
+    let row = query("SELECT page_count * page_size AS size FROM pragma_page_count, pragma_page_size")
+        .fetch_one(&mut source)?;
     let total = row.number("size")?;
     let path = draft.path.to_string_lossy().into_owned();
     let copied = {
-        let copy = sqlx::query("VACUUM INTO $1").bind(path).execute(&mut source);
-        tokio::pin!(copy);
+        let mut copy =
+            tokio::task::spawn_blocking(move || source.library().execute("VACUUM INTO ?1", [path]));
         loop {
             tokio::select! {
                 copied = &mut copy => break copied,
@@ -77,9 +76,9 @@ pub async fn backup(database: &Path, to: &Path, told: impl Fn(u64, u64)) -> Resu
             }
         }
     };
-    let _ = source.close().await;
+    let copied = copied.map_err(|gone| file_error(&draft.path, std::io::Error::other(gone)))?;
     copied.map_err(|error| explain(&draft.path, error))?;
-    mark(&draft.path, began_at_ms).await?;
+    mark(&draft.path, began_at_ms)?;
     let bytes = draft.length();
     draft.publish(to)?;
     told(bytes, bytes);
@@ -87,7 +86,7 @@ pub async fn backup(database: &Path, to: &Path, told: impl Fn(u64, u64)) -> Resu
 }
 
 /// See [`crate::restore`]; `upgrade` is what the restored database needs besides its schema.
-pub(crate) async fn restore(
+pub(crate) fn restore(
     from: &Path,
     database: &Path,
     skew: Duration,
@@ -105,84 +104,68 @@ pub(crate) async fn restore(
     }
     let draft = Draft::next_to(database)?;
     std::fs::copy(from, &draft.path).map_err(|error| file_error(from, error))?;
-    let mut copy = plain(&draft.path).connect().await.map_err(|error| explain(from, error))?;
-    check_ours(from, &mut copy).await?;
-    let taken = taken_at_ms(&mut copy).await?;
+    let mut copy = plain(&draft.path, true)?;
+    check_ours(from, &copy)?;
+    let taken = taken_at_ms(&mut copy)?;
     let taken_at_ms = taken.ok_or_else(|| StoreError::NoBackup { path: from.to_owned() })?;
-    check_sound(&draft.path, &mut copy).await?;
-    migrate(from, &mut copy, upgrade).await?;
-    let restored = note_restore(&mut copy, taken_at_ms, skew).await?;
-    copy.close().await?;
+    check_sound(&draft.path, &copy)?;
+    migrate(from, &mut copy, upgrade)?;
+    let restored = note_restore(&mut copy, taken_at_ms, skew)?;
+    drop(copy);
     draft.publish(database)?;
     Ok(restored)
 }
 
-async fn note_restore(
-    copy: &mut SqliteConnection,
-    taken_at_ms: u64,
-    skew: Duration,
-) -> Result<Restored, StoreError> {
+fn note_restore(copy: &mut Connection, taken_at_ms: u64, skew: Duration) -> Result<Restored, StoreError> {
     let now_ms = clock::now_ms();
     let refuse_before = u64::try_from(now_ms).unwrap_or(0) / 1000 + skew.as_secs();
-    let mut transaction = copy.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query("DELETE FROM meta WHERE name = $1").bind(TAKEN).execute(&mut *transaction).await?;
-    sqlx::query("INSERT INTO restores (taken_at_ms, restored_at_ms, refuse_before) VALUES ($1, $2, $3)")
+    let mut transaction = begin(copy)?;
+    query("DELETE FROM meta WHERE name = $1").bind(TAKEN).execute(transaction.connection())?;
+    query("INSERT INTO restores (taken_at_ms, restored_at_ms, refuse_before) VALUES ($1, $2, $3)")
         .bind(i64::try_from(taken_at_ms).unwrap_or(i64::MAX))
         .bind(now_ms)
         .bind(i64::try_from(refuse_before).unwrap_or(i64::MAX))
-        .execute(&mut *transaction)
-        .await?;
+        .execute(transaction.connection())?;
     // Nobody knows whether these were answered after the backup was taken. To run them again could serve twice.
-    let closed = sqlx::query(
+    let closed = query(
         "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)
          SELECT payment_id, 200, '[]', x'', 0, $1, TRUE FROM claims
          WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.payment_id = claims.payment_id)",
     )
     .bind(now_ms)
-    .execute(&mut *transaction)
-    .await?
+    .execute(transaction.connection())?
     .rows_affected();
     // Nor what was charged of these. To charge them anew could charge more than was charged then.
-    sqlx::query(
+    query(
         "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)
          SELECT payment_id, 200, '[]', x'', 0, $1, TRUE FROM charges WHERE state = 'running'
          ON CONFLICT (payment_id) DO NOTHING",
     )
     .bind(now_ms)
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query(
-        "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = 0 WHERE state = 'running'",
-    )
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
+    .execute(transaction.connection())?;
+    query("UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = 0 WHERE state = 'running'")
+        .execute(transaction.connection())?;
+    transaction.commit()?;
     Ok(Restored { taken_at_ms, refuse_before, closed })
 }
 
 /// Marks a file as a copy, so that it cannot be opened as a database, and checks that it is sound.
-async fn mark(path: &Path, taken_at_ms: u64) -> Result<(), StoreError> {
-    let mut copy = plain(path).connect().await.map_err(|error| explain(path, error))?;
-    sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES ($1, $2)")
+fn mark(path: &Path, taken_at_ms: u64) -> Result<(), StoreError> {
+    let mut copy = plain(path, true)?;
+    query("INSERT OR REPLACE INTO meta (name, value) VALUES ($1, $2)")
         .bind(TAKEN)
         .bind(taken_at_ms.to_string())
-        .execute(&mut copy)
-        .await?;
-    check_sound(path, &mut copy).await?;
-    Ok(copy.close().await?)
+        .execute(&mut copy)?;
+    check_sound(path, &copy)
 }
 
-async fn check_sound(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let said: String = sqlx::query("PRAGMA quick_check(1)").fetch_one(connection).await?.try_get(0)?;
+fn check_sound(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let said: String = connection.library().query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if said == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_owned(), said }) }
 }
 
-fn plain(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .foreign_keys(true)
-        .disable_statement_logging()
-        .thread_name(|_| "salt402-backup".into())
+fn plain(path: &Path, writes: bool) -> Result<Connection, StoreError> {
+    Connection::open(path, writes, BUSY_TIMEOUT).map_err(|error| explain(path, error))
 }
 
 /// A file that is written under another name next to its target. It is removed if it never gets its final name.

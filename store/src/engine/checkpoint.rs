@@ -8,17 +8,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Row as _};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
+
+use crate::engine::columns::Columns as _;
+use crate::engine::sql::{Connection, query};
 
 /// Bytes of the log for one page: the page and its header.
 const FRAME: u64 = 4096 + 24;
 
 /// The log's end of things.
 pub(crate) struct Checkpointer {
-    pub(crate) connection: SqliteConnection,
+    pub(crate) connection: Connection,
     /// The log's file.
     pub(crate) log: PathBuf,
     pub(crate) every: Duration,
@@ -60,7 +61,7 @@ impl Checkpointer {
             if complete {
                 stuck = None;
                 tokio::select! {
-                    () = tokio::time::sleep(self.every) => self.shorten().await,
+                    () = tokio::time::sleep(self.every) => self.shorten(),
                     _ = commits.changed() => commits.mark_changed(),
                 }
             } else if stuck.get_or_insert_with(Instant::now).elapsed() >= STUCK {
@@ -72,13 +73,12 @@ impl Checkpointer {
                 );
             }
         }
-        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)").await;
-        let _ = self.connection.close().await;
+        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
     /// Returns whether the whole log is in the database.
     async fn checkpoint(&mut self) -> bool {
-        let progress = self.pragma("PRAGMA wal_checkpoint(PASSIVE)").await;
+        let progress = self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
         if progress.length <= self.limit {
             return progress.complete;
         }
@@ -87,21 +87,21 @@ impl Checkpointer {
         // the log is copied already.
         let turn = Arc::clone(&self.turn);
         let _turn = turn.lock().await;
-        self.pragma("PRAGMA wal_checkpoint(PASSIVE)").await.complete
+        self.pragma("PRAGMA wal_checkpoint(PASSIVE)").complete
     }
 
     /// Shortens the log's file while nobody writes. Otherwise the file keeps its length.
-    async fn shorten(&mut self) {
+    fn shorten(&mut self) {
         let Ok(log) = std::fs::metadata(&self.log) else { return };
         let turn = Arc::clone(&self.turn);
         let Ok(_turn) = turn.try_lock() else { return };
         if log.len() > self.idle_length {
-            self.pragma("PRAGMA wal_checkpoint(TRUNCATE)").await;
+            self.pragma("PRAGMA wal_checkpoint(TRUNCATE)");
         }
     }
 
-    async fn pragma(&mut self, pragma: &'static str) -> Progress {
-        let row = match sqlx::query(pragma).fetch_one(&mut self.connection).await {
+    fn pragma(&mut self, pragma: &'static str) -> Progress {
+        let row = match query(pragma).fetch_one(&mut self.connection) {
             Ok(row) => row,
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed; commits are safe, the write-ahead log grows meanwhile");
@@ -110,10 +110,10 @@ impl Checkpointer {
             }
         };
         // The columns: whether the checkpoint was kept from finishing, the pages in the log, and how many of them are
-        // in the database. -1 means that there is no log.
-        let column = |index: usize| row.try_get::<i64, _>(index).unwrap_or(-1);
-        let length = u64::try_from(column(1)).unwrap_or(0).saturating_mul(FRAME);
-        let complete = column(0) == 0 && column(1) == column(2);
+        // in the database. -1, which is no number here, means that there is no log.
+        let column = |name: &'static str| row.number(name).ok();
+        let length = column("log").unwrap_or(0).saturating_mul(FRAME);
+        let complete = column("busy") == Some(0) && column("log") == column("checkpointed");
         let result = if complete { "complete" } else { "partial" };
         metrics::counter!("salt402_store_checkpoints_total", "result" => result).increment(1);
         Progress { complete, length }

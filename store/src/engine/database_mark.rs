@@ -2,8 +2,8 @@
 
 use salt402_protocol::DatabaseMark;
 
-use crate::engine::async_sql::{AsyncConnection, query};
 use crate::engine::columns::Columns as _;
+use crate::engine::sql::{Connection, query};
 use crate::rows::StoreError;
 
 /// The identity of a database. A backup that was put back keeps it.
@@ -19,10 +19,9 @@ pub struct DatabaseOrigin {
     pub unmarked_until: u64,
 }
 
-pub(super) async fn read(connection: &mut AsyncConnection) -> Result<DatabaseOrigin, StoreError> {
+pub(super) fn read(connection: &mut Connection) -> Result<DatabaseOrigin, StoreError> {
     let rows = query("SELECT name, value FROM meta WHERE name IN ('mark', 'made_at', 'unmarked_until')")
-        .fetch_all(connection)
-        .await?;
+        .fetch_all(connection)?;
     let (mut mark, mut made_at, mut unmarked_until) = (None, 0, 0);
     for row in &rows {
         let value = row.text("value")?;

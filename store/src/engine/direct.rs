@@ -17,6 +17,8 @@ use crate::rows::StoreError;
 /// Memory for pages, per connection. The file is not mapped into memory, because its pages would count as this
 /// process's memory.
 const CACHE_KIB: u32 = 2 << 10;
+/// How many statements stay prepared.
+const STATEMENTS: usize = 64;
 /// The pause between two attempts at a read that could not begin.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -84,6 +86,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::ZERO)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
     Ok(connection)
 }

@@ -2,12 +2,10 @@
 //! other room knows which SQL libraries are used. The engine knows nothing of payments, claims or chains: it gets its
 //! work as traits.
 //!
-//! Two libraries are used. sqlx hands every row to another thread as a list of owned values. That is fine for the few
-//! rows of most work. rusqlite runs on the calling thread. A follower's steps, which have thousands of rows, and the
-//! look-up that every request needs use it. Other rooms use the names below. `Async` and
-//! [`query`] are of [`async_sql`], `Sync` and [`params`] of [`sync_sql`].
+//! Other rooms use the names below. `Async` and [`query`] are of [`sql`], whose rows are owned. `Sync` and [`params`] are of
+//! [`sync_sql`], which hands rows over as SQLite has them: for a follower's steps, which have thousands, and for the look-up that
+//! every request needs.
 
-pub(crate) mod async_sql;
 pub(crate) mod backup;
 pub(crate) mod changes;
 pub(crate) mod checkpoint;
@@ -24,15 +22,13 @@ pub(crate) mod queue;
 pub(crate) mod readers;
 mod result_code;
 pub(crate) mod schema;
+pub(crate) mod sql;
 pub(crate) mod steps;
 pub(crate) mod sync_sql;
 pub(crate) mod transaction;
 pub(crate) mod write_health;
 pub(crate) mod writer;
 
-pub(crate) use async_sql::{
-    AsyncConnection, AsyncQueryBuilder, AsyncRow, begin, close, data_version, query, query_made,
-};
 pub(crate) use backup::Restored;
 pub(crate) use changes::{Changes, Forget};
 pub(crate) use checkpoint::Checkpointer;
@@ -47,7 +43,8 @@ pub(crate) use options::Options;
 pub(crate) use queue::{Batched, Jobs, QUEUE, Write, send, send_batched};
 pub(crate) use readers::{Reader, Readers};
 pub(crate) use schema::Upgrade;
-pub(crate) use steps::{Step, Stepper, send_step};
+pub(crate) use sql::{Connection, QueryBuilder, Row, begin, close, data_version, query, query_made};
+pub(crate) use steps::{Step, send_step};
 pub(crate) use sync_sql::{Params, SyncConnection, SyncRow, SyncRows, params, params_from_iter};
 pub(crate) use transaction::{Gathered, WriteTransaction};
 pub(crate) use write_health::WriteHealth;

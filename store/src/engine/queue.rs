@@ -1,8 +1,5 @@
 //! The queue of work for the writer, and how its senders are answered.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use salt402_protocol::PaymentId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,10 +31,7 @@ pub(crate) trait Write: Send + Sync + 'static {
 
     /// Does the work. It may run twice, if another piece of its group makes the group be undone. So it must not change
     /// itself. An error undoes the transaction, so that nothing of the failed piece is left.
-    fn write(
-        &self,
-        transaction: &mut WriteTransaction<'_>,
-    ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Self::Output, StoreError>;
 }
 
 /// Sends work and waits until it is committed. If the caller stops waiting, the work may still be done.
@@ -68,7 +62,7 @@ pub(crate) trait Batched: Send + Sync + Sized + 'static {
         transaction: &mut WriteTransaction<'_>,
         pieces: &[&Self],
         state: &mut Self::State,
-    ) -> impl Future<Output = Result<Vec<Self::Output>, StoreError>> + Send;
+    ) -> Result<Vec<Self::Output>, StoreError>;
 
     /// Whether a piece with this result was written. A piece that only found an earlier write says nothing about the
     /// disk.
@@ -141,10 +135,7 @@ pub(crate) trait Job: Send {
     fn changes_payments(&self) -> bool;
     fn grants(&self) -> bool;
     /// Runs the work and keeps its result. `false` if it failed.
-    fn run<'a>(
-        &'a mut self,
-        transaction: &'a mut WriteTransaction<'_>,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+    fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> bool;
     /// Replaces the result by an error.
     fn fail(&mut self, error: StoreError);
     fn answer(self: Box<Self>, health: &WriteHealth);
@@ -165,14 +156,9 @@ impl<W: Write> Job for Pending<W> {
         W::GRANTS
     }
 
-    fn run<'a>(
-        &'a mut self,
-        transaction: &'a mut WriteTransaction<'_>,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        Box::pin(async move {
-            self.result = self.work.write(transaction).await;
-            self.result.is_ok()
-        })
+    fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> bool {
+        self.result = self.work.write(transaction);
+        self.result.is_ok()
     }
 
     fn fail(&mut self, error: StoreError) {

@@ -1,13 +1,14 @@
 //! The connections for reading.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::engine::options::Options;
+use crate::engine::sql::Connection;
 use crate::rows::StoreError;
 
 /// A few connections, lent out one at a time.
@@ -30,28 +31,23 @@ const STEPS: i32 = 20_000;
 
 /// A connection, and when it was lent out, in milliseconds since the readers were opened.
 struct Lent {
-    connection: SqliteConnection,
+    connection: Connection,
     since: Arc<AtomicU64>,
 }
 
 impl Readers {
-    /// Opens `count` connections, at least one. A read that takes longer than `limit` is broken off.
-    pub(crate) async fn open(
-        options: &SqliteConnectOptions,
-        count: u32,
-        limit: Duration,
-    ) -> Result<Self, sqlx::Error> {
-        let count = count.clamp(1, 1024);
+    /// Opens as many connections as the options say, at least one. A read that takes longer than they say is broken off.
+    pub(crate) fn open(path: &Path, options: &Options) -> Result<Self, rusqlite::Error> {
+        let count = options.readers.clamp(1, 1024);
         let begun = Instant::now();
-        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let limit = u64::try_from(options.read_limit.as_millis()).unwrap_or(u64::MAX);
         let mut connections = Vec::new();
         for _ in 0..count {
-            let mut connection = options.connect().await?;
+            let connection = Connection::open(path, false, options.busy_timeout)?;
             let since = Arc::new(AtomicU64::new(0));
             let lent = Arc::clone(&since);
-            connection.lock_handle().await?.set_progress_handler(STEPS, move || {
-                millis(begun).saturating_sub(lent.load(Ordering::Relaxed)) < limit
-            });
+            let too_long = move || millis(begun).saturating_sub(lent.load(Ordering::Relaxed)) >= limit;
+            connection.library().progress_handler(STEPS, Some(too_long))?;
             connections.push(Lent { connection, since });
         }
         Ok(Self { permits: Semaphore::new(connections.len()), idle: Mutex::new(connections), count, begun })
@@ -75,10 +71,7 @@ impl Readers {
         let all = self.permits.acquire_many(self.count).await;
         self.permits.close();
         drop(all);
-        let connections = std::mem::take(&mut *self.idle());
-        for lent in connections {
-            let _ = lent.connection.close().await;
-        }
+        drop(std::mem::take(&mut *self.idle()));
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Lent>> {
@@ -96,7 +89,7 @@ pub(crate) struct Reader<'r> {
 
 impl Reader<'_> {
     /// The connection to run statements on.
-    pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         self.lent.as_mut().map(|lent| &mut lent.connection).ok_or(StoreError::Closed)
     }
 }
@@ -113,12 +106,14 @@ fn millis(since: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row as _;
+    use std::time::Duration;
 
     use super::*;
+    use crate::engine::columns::Columns as _;
     use crate::engine::open;
     use crate::engine::options::Options;
     use crate::engine::schema::NoUpgrade;
+    use crate::engine::sql::query;
 
     #[tokio::test]
     async fn f20_a_read_that_does_not_end_is_broken_off_and_its_connection_reads_on() {
@@ -130,15 +125,14 @@ mod tests {
             let mut reader = opened.readers.take().await.unwrap();
             let endless =
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n";
-            let error = sqlx::query(endless).fetch_one(reader.connection().unwrap()).await.unwrap_err();
-            assert!(matches!(StoreError::from(error), StoreError::ReadTooLong));
+            let endless = query(endless).fetch_one(reader.connection().unwrap());
+            assert!(matches!(endless.err().unwrap(), StoreError::ReadTooLong));
             assert_eq!(opened.readers.busy(), 1);
             drop(reader);
             // Long after the first one began: every read has its own time.
             let mut reader = opened.readers.take().await.unwrap();
-            let row =
-                sqlx::query("SELECT COUNT(*) FROM chains").fetch_one(reader.connection().unwrap()).await;
-            assert_eq!(row.unwrap().get::<i64, _>(0), 0);
+            let row = query("SELECT COUNT(*) AS n FROM chains").fetch_one(reader.connection().unwrap());
+            assert_eq!(row.unwrap().number("n").unwrap(), 0);
         }
         assert_eq!(opened.readers.busy(), 0);
     }

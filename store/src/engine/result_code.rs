@@ -1,4 +1,4 @@
-//! The meaning of SQLite's result codes, for both libraries.
+//! The meaning of SQLite's result codes.
 
 use std::sync::Arc;
 
@@ -18,16 +18,7 @@ pub(super) enum ResultCode {
 }
 
 impl ResultCode {
-    pub(super) fn of(error: &sqlx::Error) -> Self {
-        let sqlx::Error::Database(database) = error else { return Self::Other };
-        if database.is_unique_violation() {
-            return Self::Unique;
-        }
-        database.code().and_then(|code| code.parse().ok()).map_or(Self::Other, Self::of_code)
-    }
-
-    /// [`ResultCode::of`] for an error of a statement on the calling thread.
-    pub(super) fn of_sync(error: &rusqlite::Error) -> Self {
+    pub(super) fn of(error: &rusqlite::Error) -> Self {
         error.sqlite_error().map_or(Self::Other, |error| Self::of_code(error.extended_code))
     }
 
@@ -48,24 +39,12 @@ impl ResultCode {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        match ResultCode::of_sync(&error) {
+        match ResultCode::of(&error) {
             ResultCode::Busy => Self::Busy,
             ResultCode::Full => Self::DiskFull,
+            ResultCode::Interrupted => Self::ReadTooLong,
             ResultCode::Unwritable | ResultCode::Io => Self::DiskFailed(Arc::new(error)),
             _ => Self::Sql(Arc::new(error)),
-        }
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match (ResultCode::of(&error), error) {
-            (ResultCode::Busy, _) => Self::Busy,
-            (ResultCode::Full, _) => Self::DiskFull,
-            (ResultCode::Interrupted, _) => Self::ReadTooLong,
-            (ResultCode::Unwritable | ResultCode::Io, error) => Self::DiskFailed(Arc::new(error)),
-            (_, sqlx::Error::PoolClosed) => Self::Closed,
-            (_, error) => Self::Sql(Arc::new(error)),
         }
     }
 }

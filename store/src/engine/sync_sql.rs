@@ -60,7 +60,7 @@ impl SyncStatement<'_> {
     pub(crate) fn execute_unique(&mut self, params: impl Params) -> Result<Option<usize>, StoreError> {
         match self.0.execute(params) {
             Ok(changed) => Ok(Some(changed)),
-            Err(error) if ResultCode::of_sync(&error) == ResultCode::Unique => Ok(None),
+            Err(error) if ResultCode::of(&error) == ResultCode::Unique => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

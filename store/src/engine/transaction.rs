@@ -1,18 +1,13 @@
 //! A transaction that writes.
 
 use std::any::Any;
-use std::future::Future;
-use std::pin::Pin;
 
-use sqlx::sqlite::{Sqlite, SqliteConnection};
-use sqlx::{Connection as _, Transaction};
-
-use crate::engine::async_sql::AsyncConnection;
+use crate::engine::sql::{Connection, Transaction, begin};
 use crate::rows::StoreError;
 
 /// The transaction of one group.
 pub(crate) struct WriteTransaction<'c> {
-    inner: Transaction<'c, Sqlite>,
+    inner: Transaction<'c>,
     gathered: Vec<Box<dyn Gathered>>,
     /// Whether the commit may bring what somebody waits for.
     wakes: bool,
@@ -21,23 +16,18 @@ pub(crate) struct WriteTransaction<'c> {
 /// Something that the pieces of a group add up, and that is written once before the commit.
 pub(crate) trait Gathered: Any + Send + Sync {
     /// Writes it.
-    fn write<'a>(
-        &'a self,
-        connection: &'a mut AsyncConnection,
-    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+    fn write(&self, connection: &mut Connection) -> Result<(), StoreError>;
 }
 
 impl<'c> WriteTransaction<'c> {
-    /// Begins, and takes the write lock at once. A transaction that takes it at its first write fails without waiting
-    /// if another process wrote since it began to read.
-    pub(super) async fn begin(connection: &'c mut SqliteConnection) -> Result<Self, StoreError> {
-        let inner = connection.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Self { inner, gathered: Vec::new(), wakes: false })
+    /// Begins, and takes the write lock at once.
+    pub(super) fn begin(connection: &'c mut Connection) -> Result<Self, StoreError> {
+        Ok(Self { inner: begin(connection)?, gathered: Vec::new(), wakes: false })
     }
 
     /// The connection to run statements on.
-    pub(crate) fn connection(&mut self) -> &mut AsyncConnection {
-        &mut self.inner
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        self.inner.connection()
     }
 
     /// Adds something that is written once for the whole group, at its end.
@@ -64,15 +54,15 @@ impl<'c> WriteTransaction<'c> {
     }
 
     /// Commits. After a failure the state of the connection is not known. It must be closed, which undoes everything.
-    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+    pub(super) fn commit(mut self) -> Result<(), StoreError> {
         for gathered in std::mem::take(&mut self.gathered) {
-            gathered.write(&mut self.inner).await?;
+            gathered.write(self.inner.connection())?;
         }
-        Ok(self.inner.commit().await?)
+        self.inner.commit()
     }
 
     /// Undoes everything.
-    pub(super) async fn rollback(self) -> Result<(), StoreError> {
-        Ok(self.inner.rollback().await?)
+    pub(super) fn rollback(self) -> Result<(), StoreError> {
+        self.inner.rollback()
     }
 }

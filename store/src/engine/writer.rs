@@ -1,33 +1,33 @@
-//! The task that writes. There is only one.
+//! The thread that writes. There is only one.
 //!
-//! The writer owns the only writing connection of this process. Work comes through a bounded channel. All work that
+//! The writer owns the only writing connection of this process, and the thread that it runs on. Work comes through a bounded channel. All work that
 //! waits there is written in one transaction, and every piece is answered after its commit. So a crash never takes back
 //! what was answered, and many claims together wait for the disk once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
+use futures::executor::block_on;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use crate::engine::async_sql::data_version;
 use crate::engine::changes::Changes;
 use crate::engine::file_identity::DatabaseFiles;
 use crate::engine::memory::{Memory, Publication};
+use crate::engine::open::WriterSettings;
 use crate::engine::queue::{Batched, Group, Job, PendingBatched, StepJob, Work};
-use crate::engine::steps::Stepper;
+use crate::engine::sql::{Connection, data_version};
+use crate::engine::steps;
 use crate::engine::transaction::WriteTransaction;
 use crate::engine::write_health::WriteHealth;
 use crate::rows::StoreError;
 
 /// The writer's end of things.
 pub(crate) struct Writer<B: Batched> {
-    pub(crate) options: SqliteConnectOptions,
+    pub(crate) settings: WriterSettings,
     /// `None` while it is in use, and after a failure that left it in an unknown state. Then it is opened again.
-    pub(crate) connection: Option<SqliteConnection>,
-    pub(crate) stepper: Stepper,
+    pub(crate) connection: Option<Connection>,
     /// The state of the batched work, as the last transaction left it.
     pub(crate) state: B::State,
     /// Is told what was changed, after the commit and before anybody is answered.
@@ -45,12 +45,25 @@ pub(crate) struct Writer<B: Batched> {
 }
 
 impl<B: Batched> Writer<B> {
-    /// Writes until `closing` is sent or every sender is gone. Then writes what is still queued.
-    pub(crate) async fn run(
-        mut self,
-        mut queue: mpsc::Receiver<Work<B>>,
-        mut closing: oneshot::Receiver<()>,
-    ) {
+    /// Starts the thread. It writes until `closing` is sent or every sender is gone, and then what is still queued. What is
+    /// returned tells when it has ended; it is dropped if the thread ended badly.
+    ///
+    /// # Errors
+    /// The system starts no thread.
+    pub(crate) fn start(
+        self,
+        queue: mpsc::Receiver<Work<B>>,
+        closing: oneshot::Receiver<()>,
+    ) -> std::io::Result<oneshot::Receiver<()>> {
+        let (ended, end) = oneshot::channel();
+        std::thread::Builder::new().name("salt402-writer".to_owned()).spawn(move || {
+            block_on(self.run(queue, closing));
+            let _ = ended.send(());
+        })?;
+        Ok(end)
+    }
+
+    async fn run(mut self, mut queue: mpsc::Receiver<Work<B>>, mut closing: oneshot::Receiver<()>) {
         let mut open = true;
         loop {
             let first = tokio::select! {
@@ -68,27 +81,39 @@ impl<B: Batched> Writer<B> {
                 let Ok(next) = queue.try_recv() else { break };
                 step = group.add(next);
             }
-            if !group.is_empty() {
-                self.write(group).await;
+            let turn = self.turn.clone();
+            let _turn = turn.lock().await;
+            let work = || {
+                if !group.is_empty() {
+                    self.write(group);
+                }
+                if let Some(step) = step {
+                    self.step(step);
+                }
+            };
+            // The connection was dropped, which undid the transaction, and who waits is told that the store is closed.
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                tracing::error!("work of the store ended badly; nothing of it is stored");
             }
-            if let Some(step) = step {
-                self.step(step).await;
-            }
-        }
-        self.stepper.close().await;
-        if let Some(connection) = self.connection.take() {
-            let _ = connection.close().await;
         }
     }
 
     /// A follower's step, in a transaction of its own.
-    async fn step(&mut self, step: Box<dyn StepJob>) {
-        let turn = self.turn.clone();
-        let _turn = turn.lock().await;
-        let (begun, kind) = (Instant::now(), step.kind());
-        let written = self.stepper.write(step).await;
-        note_commit(kind, begun);
-        let Some((step, committed)) = written else { return };
+    fn step(&mut self, mut step: Box<dyn StepJob>) {
+        let begun = Instant::now();
+        let committed = match self.files.check().and_then(|()| self.connection()) {
+            Ok(connection) => {
+                let (committed, sound) = steps::transact(connection.library(), &self.memory, &mut *step);
+                // A connection that may still be within a transaction is dropped, which undoes the transaction.
+                self.connection = sound.then_some(connection);
+                committed
+            }
+            Err(error) => {
+                step.fail(error);
+                false
+            }
+        };
+        note_commit(step.kind(), begun);
         if committed {
             if step.wakes() {
                 self.progress.send_modify(|count| *count += 1);
@@ -98,20 +123,18 @@ impl<B: Batched> Writer<B> {
         step.answer(&self.health);
     }
 
-    async fn write(&mut self, mut group: Group<B>) {
-        let turn = self.turn.clone();
-        let _turn = turn.lock().await;
+    fn write(&mut self, mut group: Group<B>) {
         // One failing piece must not make its neighbours fail. They are tried again, each in a transaction of its own.
         // If the transaction could not even begin, that says nothing about the pieces, and they are not tried again.
-        if let Err(Undone::During) = self.commit(&mut group.batched, &mut group.jobs).await
+        if let Err(Undone::During) = self.commit(&mut group.batched, &mut group.jobs)
             && group.batched.len() + group.jobs.len() > 1
         {
             for mut piece in group.batched {
-                let _ = self.commit(slice::from_mut(&mut piece), &mut []).await;
+                let _ = self.commit(slice::from_mut(&mut piece), &mut []);
                 piece.answer(&self.health);
             }
             for mut job in group.jobs {
-                let _ = self.commit(&mut [], slice::from_mut(&mut job)).await;
+                let _ = self.commit(&mut [], slice::from_mut(&mut job));
                 job.answer(&self.health);
             }
             return;
@@ -121,12 +144,8 @@ impl<B: Batched> Writer<B> {
     }
 
     /// Writes all pieces in one transaction. Their results are set and not yet answered.
-    async fn commit(
-        &mut self,
-        batched: &mut [PendingBatched<B>],
-        jobs: &mut [Box<dyn Job>],
-    ) -> Result<(), Undone> {
-        let mut connection = match self.connection().await {
+    fn commit(&mut self, batched: &mut [PendingBatched<B>], jobs: &mut [Box<dyn Job>]) -> Result<(), Undone> {
+        let mut connection = match self.connection() {
             Ok(connection) => connection,
             Err(error) => {
                 fail(batched, jobs, &error);
@@ -135,8 +154,7 @@ impl<B: Batched> Writer<B> {
         };
         let begun = Instant::now();
         let mut state = std::mem::take(&mut self.state);
-        let (result, sound) =
-            transact(&mut connection, &self.memory, &self.files, batched, jobs, &mut state).await;
+        let (result, sound) = transact(&mut connection, &self.memory, &self.files, batched, jobs, &mut state);
         // After a failed transaction the state holds what was not written.
         if result.is_ok() {
             self.state = state;
@@ -152,12 +170,12 @@ impl<B: Batched> Writer<B> {
         Ok(())
     }
 
-    async fn connection(&mut self) -> Result<SqliteConnection, StoreError> {
+    fn connection(&mut self) -> Result<Connection, StoreError> {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
         tracing::warn!("the writing connection is opened anew after a failure");
-        Ok(self.options.connect().await?)
+        Ok(self.settings.open()?)
     }
 }
 
@@ -181,15 +199,15 @@ enum Undone {
 
 /// Runs one transaction. Returns whether those who wait for the index are to be woken, and whether the connection is in
 /// a known state afterwards.
-async fn transact<B: Batched>(
-    connection: &mut SqliteConnection,
+fn transact<B: Batched>(
+    connection: &mut Connection,
     memory: &Arc<dyn Memory>,
     files: &DatabaseFiles,
     batched: &mut [PendingBatched<B>],
     jobs: &mut [Box<dyn Job>],
     state: &mut B::State,
 ) -> (Result<bool, Undone>, bool) {
-    let mut transaction = match WriteTransaction::begin(connection).await {
+    let mut transaction = match WriteTransaction::begin(connection) {
         Ok(transaction) => transaction,
         Err(error) => {
             fail(batched, jobs, &error);
@@ -198,16 +216,16 @@ async fn transact<B: Batched>(
     };
     // Every way out that does not publish drops this. Then the memory forgets everything.
     let publication = match memory.is_on() {
-        true => Some(Publication::begin(memory, data_version(transaction.connection()).await.ok())),
+        true => Some(Publication::begin(memory, data_version(transaction.connection()).ok())),
         false => None,
     };
     let mut all_well = true;
     for job in jobs.iter_mut() {
-        all_well = all_well && job.run(&mut transaction).await;
+        all_well = all_well && job.run(&mut transaction);
     }
     if all_well && !batched.is_empty() {
         let pieces: Vec<_> = batched.iter().map(|pending| &pending.work).collect();
-        match B::write(&mut transaction, &pieces, state).await {
+        match B::write(&mut transaction, &pieces, state) {
             Ok(results) => {
                 batched.iter_mut().zip(results).for_each(|(pending, result)| pending.result = Ok(result));
             }
@@ -218,21 +236,21 @@ async fn transact<B: Batched>(
         }
     }
     if !all_well {
-        return (Err(Undone::During), transaction.rollback().await.is_ok());
+        return (Err(Undone::During), transaction.rollback().is_ok());
     }
     // As late as possible. A fault here is not one of the pieces, so none of them is tried alone.
     if let Err(error) = files.check() {
         fail(batched, jobs, &error);
-        return (Err(Undone::Before), transaction.rollback().await.is_ok());
+        return (Err(Undone::Before), transaction.rollback().is_ok());
     }
     let wakes = transaction.wakes();
-    if let Err(error) = transaction.commit().await {
+    if let Err(error) = transaction.commit() {
         fail(batched, jobs, &error);
         return (Err(Undone::During), false);
     }
     if let Some(publication) = publication {
         let seen = publication.seen();
-        publication.publish(seen, data_version(connection).await.ok(), changes(batched, jobs));
+        publication.publish(seen, data_version(connection).ok(), changes(batched, jobs));
     }
     (Ok(wakes), true)
 }
@@ -255,14 +273,14 @@ fn fail<B: Batched>(batched: &mut [PendingBatched<B>], jobs: &mut [Box<dyn Job>]
 #[cfg(test)]
 mod tests {
     use salt402_protocol::B256;
-    use sqlx::Row as _;
 
     use super::*;
-    use crate::engine::async_sql::query;
+    use crate::engine::columns::Columns as _;
     use crate::engine::open;
     use crate::engine::options::Options;
     use crate::engine::queue::{Jobs, QUEUE, Write, send};
     use crate::engine::schema::NoUpgrade;
+    use crate::engine::sql::query;
     use crate::payments::cache::Recent;
     use crate::rows::claim::NewClaim;
 
@@ -272,17 +290,17 @@ mod tests {
         let settings = Options::new(directory.path().join("writer.db"));
         let mut opened = open::open(&settings, &NoUpgrade).await.unwrap();
         let memory: Arc<dyn Memory> = Arc::new(Recent::new(opened.commit_watcher, settings.memory));
-        let pages: i64 = query("PRAGMA page_count").fetch_one(&mut opened.writer).await.unwrap().get(0);
+        let pages = query("PRAGMA page_count").fetch_one(&mut opened.writer).unwrap();
+        let pages = i64::try_from(pages.number("page_count").unwrap()).unwrap();
         // Among the settings, so that a connection that is opened anew has it too.
-        let options = opened.writer_options.pragma("max_page_count", (pages + 8).to_string());
-        let connection = options.connect().await.unwrap();
+        let settings = WriterSettings { most_pages: Some(pages + 8), ..opened.settings };
+        let connection = settings.open().unwrap();
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (commits, committed) = watch::channel(0);
         let (progress, _) = watch::channel(0);
         let writer = Writer::<NewClaim> {
-            options,
+            settings,
             connection: Some(connection),
-            stepper: Stepper::new(opened.steps, Arc::clone(&memory)),
             state: Default::default(),
             memory,
             files: opened.files,
@@ -291,11 +309,10 @@ mod tests {
             commits,
             progress,
         };
-        tokio::spawn(async move {
-            // Never sent: the writer ends with its senders.
-            let (_closing, closed) = oneshot::channel();
-            writer.run(queue, closed).await;
-        });
+        // Never sent: the writer ends with its senders.
+        let (closing, closed) = oneshot::channel();
+        std::mem::forget(closing);
+        writer.start(queue, closed).unwrap();
         (directory, jobs, committed)
     }
 
@@ -307,12 +324,11 @@ mod tests {
 
         const CHANGES_PAYMENTS: bool = true;
 
-        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
             query("INSERT INTO meta (name, value) VALUES ($1, $2)")
                 .bind(self.0)
                 .bind("x".repeat(self.1))
-                .execute(transaction.connection())
-                .await?;
+                .execute(transaction.connection())?;
             Ok(())
         }
     }
@@ -324,11 +340,10 @@ mod tests {
 
         const CHANGES_PAYMENTS: bool = true;
 
-        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
+        fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
             let rows = query("SELECT name FROM meta WHERE LENGTH(name) = 1 ORDER BY name")
-                .fetch_all(transaction.connection())
-                .await?;
-            Ok(rows.iter().map(|row| row.get::<String, _>(0)).collect())
+                .fetch_all(transaction.connection())?;
+            rows.iter().map(|row| row.text("name")).collect()
         }
     }
 
@@ -340,15 +355,14 @@ mod tests {
 
         const CHANGES_PAYMENTS: bool = true;
 
-        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
-            query("PRAGMA defer_foreign_keys = ON").execute(transaction.connection()).await?;
+        fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+            query("PRAGMA defer_foreign_keys = ON").execute(transaction.connection())?;
             query(
                 "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, detail)
                  VALUES (404, 'payment_lost', $1, $1, 0, '')",
             )
             .bind(B256::ZERO.as_slice())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
             Ok(())
         }
     }

@@ -2,7 +2,7 @@
 
 use salt402_protocol::{Address, Ambiguity, B256, ChainId};
 
-use crate::engine::{AsyncRow, Columns as _, SyncConnection, bound, chain_id, params, query};
+use crate::engine::{Columns as _, Row, SyncConnection, bound, chain_id, params, query};
 use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
@@ -39,9 +39,8 @@ impl Store {
         .bind(chain_id(chain))
         .bind(before.map_or(i64::MAX, bound))
         .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
-        let row = |row: &AsyncRow| {
+        .fetch_all(reader.connection()?)?;
+        let row = |row: &Row| {
             Ok(AmbiguityRow {
                 id: row.number("id")?,
                 transaction: row.hash("transaction_hash")?,

@@ -20,8 +20,7 @@ impl Store {
             .bind(chain_id(chain))
             .bind(bound(above))
             .bind(limit)
-            .fetch_all(reader.connection()?)
-            .await?;
+            .fetch_all(reader.connection()?)?;
         rows.iter().map(|row| row.hash("transaction_hash")).collect()
     }
 }
@@ -46,12 +45,12 @@ const ORPHANED: &str = "SELECT transaction_hash, MAX(block_number) AS newest FRO
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{async_sql, open};
+    use crate::engine::{open, sql};
 
     #[tokio::test]
     async fn orphaned_transactions_are_found_by_indexes() {
         let (_directory, mut connection) = open::empty().await;
-        let plan = async_sql::plan(&mut connection, ORPHANED).await;
+        let plan = sql::plan(&mut connection, ORPHANED);
         for line in [
             "SEARCH p USING INDEX payments_orphaned_by_height (chain_id=? AND block_number>?)",
             "SEARCH e USING INDEX channel_events_orphaned_by_height (chain_id=? AND block_number>?)",

@@ -41,8 +41,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         let read = rows.iter().map(|row| {
             let position = u32::try_from(row.number("position")?);
             Ok(UndecodedLog {

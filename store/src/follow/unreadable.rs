@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::engine::{AsyncRow, Columns as _, SyncConnection, bound, chain_id, clock, params, query};
+use crate::engine::{Columns as _, Row, SyncConnection, bound, chain_id, clock, params, query};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::incidents::outbox::{self, NoticeEvent};
 use crate::rows::{Placed, StoreError};
@@ -44,8 +44,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(transaction.as_slice())
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.as_ref().map(placed_of).transpose()
     }
 
@@ -58,8 +57,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(bound(time))
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         Ok(row.is_some())
     }
 
@@ -86,13 +84,12 @@ impl Store {
         .bind(bound(longest))
         .bind(clock::now_ms().saturating_sub(rested))
         .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter().map(|row| row.hash("transaction_hash")).collect()
     }
 }
 
-fn placed_of(row: &AsyncRow) -> Result<Placed<UnreadableTransaction>, StoreError> {
+fn placed_of(row: &Row) -> Result<Placed<UnreadableTransaction>, StoreError> {
     let position = row.maybe_number("position")?.map(u32::try_from).transpose();
     Ok(Placed {
         what: UnreadableTransaction {

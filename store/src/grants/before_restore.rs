@@ -57,8 +57,7 @@ impl Store {
         .bind(chain_id(chain))
         .bind(transaction.as_slice())
         .bind(payment.0.as_slice())
-        .fetch_one(reader.connection()?)
-        .await?;
+        .fetch_one(reader.connection()?)?;
         row.flag("before_restore")
     }
 }

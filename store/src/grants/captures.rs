@@ -21,17 +21,16 @@ impl Write for NewCapture {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Captured, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Captured, StoreError> {
         let reserved = query(
             "SELECT amount, state, captured IS NOT NULL AS is_captured, COALESCE(captured, amount) AS captured
              FROM reservations WHERE payment_id = $1 AND claimant = $2 AND state <> 'released'",
         )
         .bind(self.payment.0.as_slice())
         .bind(self.claimant.as_str())
-        .fetch_optional(transaction.connection())
-        .await?;
+        .fetch_optional(transaction.connection())?;
         let Some(row) = reserved else {
-            let granted = capture::capture(transaction, self.payment, &self.claimant, self.amount).await?;
+            let granted = capture::capture(transaction, self.payment, &self.claimant, self.amount)?;
             return Ok(granted.unwrap_or(Captured::Unknown));
         };
         if row.flag("is_captured")? {
@@ -45,8 +44,7 @@ impl Write for NewCapture {
         query("UPDATE reservations SET captured = $2 WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())
             .bind(amount_bytes(self.amount).to_vec())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(Captured::Done { amount: self.amount, settled: false })
     }
 }

@@ -8,8 +8,7 @@
 use salt402_protocol::{Address, Amount, ChainId, PaymentId, U256};
 
 use crate::engine::{
-    AsyncRow, Columns as _, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, integer, query,
-    send,
+    Columns as _, Row, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, integer, query, send,
 };
 use crate::rows::{Begun, Charge, ChargeState, NewCharge, OpenCharges, StoreError};
 use crate::store::Store;
@@ -72,8 +71,7 @@ impl Store {
              FROM charges WHERE payment_id = $1",
         )
         .bind(payment.0.as_slice())
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.as_ref().map(charge).transpose()
     }
 
@@ -91,8 +89,7 @@ impl Store {
         )
         .bind(bound(now_ms))
         .bind(i64::from(most))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter().map(charge).collect()
     }
 
@@ -105,8 +102,7 @@ impl Store {
         let rows = query(
             "SELECT state, COALESCE(amount, ceiling) AS amount FROM charges INDEXED BY charges_due WHERE due_ms IS NOT NULL",
         )
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         let mut open = OpenCharges::default();
         for row in rows {
             match state(&row)? {
@@ -123,11 +119,11 @@ impl Store {
     }
 }
 
-fn state(row: &AsyncRow) -> Result<ChargeState, StoreError> {
+fn state(row: &Row) -> Result<ChargeState, StoreError> {
     ChargeState::of(&row.text("state")?).ok_or(StoreError::Corrupt { column: "state" })
 }
 
-fn charge(row: &AsyncRow) -> Result<Charge, StoreError> {
+fn charge(row: &Row) -> Result<Charge, StoreError> {
     let amount = row.amount("amount")?;
     Ok(Charge {
         payment: row.payment_id("payment_id")?,
@@ -149,15 +145,14 @@ impl Write for NewCharge {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Begun, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Begun, StoreError> {
         let known = query(
             "SELECT payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged,
                     COALESCE(amount, ceiling) AS amount, question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, tries, detail
              FROM charges WHERE payment_id = $1",
         )
         .bind(self.payment.0.as_slice())
-        .fetch_optional(transaction.connection())
-        .await?;
+        .fetch_optional(transaction.connection())?;
         if let Some(known) = known.as_ref().map(charge).transpose()? {
             return Ok(if known.state == ChargeState::Running {
                 Begun::Running { first: false }
@@ -167,7 +162,7 @@ impl Write for NewCharge {
         }
         // What is charged of a channel is covered by its deposit.
         if self.question.is_some() {
-            let Open { requests, amount: open, owing } = open_of(transaction, self.chain, self.payer).await?;
+            let Open { requests, amount: open, owing } = open_of(transaction, self.chain, self.payer)?;
             if owing {
                 return Ok(Begun::Owing);
             }
@@ -189,8 +184,7 @@ impl Write for NewCharge {
         .bind(self.question.clone())
         .bind(integer("the time of a charge", self.now_ms)?)
         .bind(bound(self.ends_at_ms))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(Begun::Running { first: true })
     }
 }
@@ -203,7 +197,7 @@ struct Open {
     owing: bool,
 }
 
-async fn open_of(
+fn open_of(
     transaction: &mut WriteTransaction<'_>,
     chain: ChainId,
     payer: Address,
@@ -214,8 +208,7 @@ async fn open_of(
     )
     .bind(chain_id(chain))
     .bind(payer.as_slice())
-    .fetch_all(transaction.connection())
-    .await?;
+    .fetch_all(transaction.connection())?;
     let mut open = Open { requests: rows.len() as u64, amount: U256::ZERO, owing: false };
     for row in &rows {
         open.amount = open.amount.saturating_add(row.amount("amount")?.0);
@@ -225,7 +218,7 @@ async fn open_of(
 }
 
 /// Writes down what is charged, with the answer, in its transaction. What was charged before stays.
-pub(super) async fn put(
+pub(super) fn put(
     transaction: &mut WriteTransaction<'_>,
     payment: PaymentId,
     amount: Amount,
@@ -233,8 +226,7 @@ pub(super) async fn put(
 ) -> Result<(), StoreError> {
     let known = query("SELECT ceiling, state FROM charges WHERE payment_id = $1")
         .bind(payment.0.as_slice())
-        .fetch_optional(transaction.connection())
-        .await?;
+        .fetch_optional(transaction.connection())?;
     let ceiling = match &known {
         Some(row) if state(row)? != ChargeState::Running => return Ok(()),
         Some(row) => row.amount("ceiling")?,
@@ -247,8 +239,7 @@ pub(super) async fn put(
         .bind(payment.0.as_slice())
         .bind(amount_bytes(amount).to_vec())
         .bind(bound(now_ms))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
     Ok(())
 }
 
@@ -259,20 +250,18 @@ impl Write for Release {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(
             "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2
              WHERE payment_id = $1 AND state = 'running'",
         )
         .bind(self.0.0.as_slice())
         .bind(clock::now_ms())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         // Nobody is owed an answer for nothing.
         query("DELETE FROM unserved WHERE payment_id = $1")
             .bind(self.0.0.as_slice())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(())
     }
 }
@@ -290,7 +279,7 @@ impl Write for Conclude {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(
             "UPDATE charges SET state = $2, due_ms = $3, detail = $4, tries = tries + 1
              WHERE payment_id = $1 AND state IN ('charged', 'unpaid')",
@@ -299,8 +288,7 @@ impl Write for Conclude {
         .bind(self.state.word())
         .bind(self.due_ms.map(bound))
         .bind(self.detail.as_str())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use salt402_protocol::{Address, Amount, Asset, ChainId, PaymentId};
 
 use crate::engine::{
-    AsyncConnection, Columns as _, SyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id,
-    params, query, send,
+    Columns as _, Connection, SyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, params,
+    query, send,
 };
 use crate::grants::exposure_sums::{ExposureSums, add};
 use crate::incidents::orphaned_grant::{more_than, pays_what_was_granted};
@@ -56,8 +56,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(bound(final_at))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         let mut sums: Vec<(Exposure, Address)> = Vec::new();
         for row in &rows {
             let (asset, payer, amount) = (row.asset("asset")?, row.address("payer")?, row.amount("amount")?);
@@ -90,10 +89,10 @@ pub(crate) struct Open {
 impl Open {
     /// The exposure that a claim would add to. `None` if it adds none: there is no limit, or the payment is final,
     /// claimed, not deep enough, or not on the chain.
-    pub(crate) async fn of(
+    pub(crate) fn of(
         claim: &NewClaim,
         sums: &mut ExposureSums,
-        connection: &mut AsyncConnection,
+        connection: &mut Connection,
     ) -> Result<Option<Self>, StoreError> {
         let Some(limit) = claim.limits.exposure else { return Ok(None) };
         let row = query(
@@ -109,15 +108,14 @@ impl Open {
         .bind(claim.payment.0.as_slice())
         .bind(bound(claim.confirmations))
         .bind(bound(limit.final_at))
-        .fetch_optional(&mut *connection)
-        .await?;
+        .fetch_optional(&mut *connection)?;
         let Some(row) = row else { return Ok(None) };
         let (payer, asset) = (row.address("payer")?, row.asset("asset")?);
         let (block_number, confirmations) = (row.number("block_number")?, row.number("confirmations")?);
         // Payments in lower blocks are final.
         let from = (block_number + confirmations + 1).saturating_sub(limit.final_at);
         sums.at(claim.chain, row.number("exposure_version")?);
-        let granted = sums.granted((claim.chain, payer, asset), from, connection).await?;
+        let granted = sums.granted((claim.chain, payer, asset), from, connection)?;
         Ok(Some(Self {
             chain: claim.chain,
             payer,
@@ -135,11 +133,11 @@ impl Open {
     }
 
     /// Notes it, in the transaction that grants.
-    pub(crate) async fn note(
+    pub(crate) fn note(
         &self,
         claim: &NewClaim,
         sums: &mut ExposureSums,
-        connection: &mut AsyncConnection,
+        connection: &mut Connection,
     ) -> Result<(), StoreError> {
         query(
             "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
@@ -152,8 +150,7 @@ impl Open {
         .bind(claim.transaction.as_slice())
         .bind(amount_bytes(self.amount).to_vec())
         .bind(bound(self.block_number))
-        .execute(connection)
-        .await?;
+        .execute(connection)?;
         sums.noted((self.chain, self.payer, self.asset), self.block_number, self.amount);
         Ok(())
     }
@@ -254,8 +251,8 @@ impl Write for Note {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
-        note_final(self.chain, self.final_at, transaction).await?;
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        note_final(self.chain, self.final_at, transaction)?;
         let on_chain = query(
             "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
              SELECT p.chain_id, p.payer, p.asset, p.payment_id, p.transaction_hash, p.amount, p.block_number
@@ -265,8 +262,7 @@ impl Write for Note {
         )
         .bind(chain_id(self.chain))
         .bind(bound(self.final_at))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         let lost = query(
             "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
              SELECT DISTINCT p.chain_id, p.payer, p.asset, p.payment_id, p.transaction_hash, p.amount, NULL
@@ -277,14 +273,13 @@ impl Write for Note {
              ON CONFLICT (chain_id, payer, asset, payment_id) DO NOTHING",
         )
         .bind(chain_id(self.chain))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(on_chain.rows_affected() + lost.rows_affected())
     }
 }
 
 /// If several processes set limits, the longest wait counts. If it is noted already, nothing is written.
-async fn note_final(
+fn note_final(
     chain: ChainId,
     final_at: u64,
     transaction: &mut WriteTransaction<'_>,
@@ -292,8 +287,7 @@ async fn note_final(
     query("UPDATE chains SET final_at = $2 WHERE chain_id = $1 AND final_at < $2")
         .bind(chain_id(chain))
         .bind(bound(final_at))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
     Ok(())
 }
 
@@ -308,9 +302,9 @@ impl Write for Sweep {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         if self.limited {
-            note_final(self.chain, self.final_at, transaction).await?;
+            note_final(self.chain, self.final_at, transaction)?;
         }
         let done = query(
             "DELETE FROM exposures
@@ -320,8 +314,7 @@ impl Write for Sweep {
         )
         .bind(chain_id(self.chain))
         .bind(bound(self.final_at))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected())
     }
 }
@@ -329,13 +322,13 @@ impl Write for Sweep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{async_sql, open};
+    use crate::engine::{open, sql};
 
     #[tokio::test]
     async fn exposures_that_moved_are_found_by_indexes() {
         let (_directory, mut connection) = open::empty().await;
         let moved = follow_those("", "block_number > ?2");
-        let plan = async_sql::plan(&mut connection, &moved).await;
+        let plan = sql::plan(&mut connection, &moved);
         for line in [
             "SEARCH s USING INDEX settlements_of_payment (chain_id=? AND payment_id=?)",
             "SEARCH q USING INDEX payments_on_chain (chain_id=? AND transaction_hash=? AND payment_id=?)",

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use salt402_protocol::{Address, Amount, Asset, ChainId};
 
-use crate::engine::{AsyncConnection, Columns as _, chain_id, query};
+use crate::engine::{Columns as _, Connection, chain_id, query};
 use crate::rows::StoreError;
 
 /// For how many payers and assets sums are kept. If there are more, all are forgotten, and read again when they are
@@ -41,19 +41,19 @@ impl ExposureSums {
     }
 
     /// How much is granted on payments in blocks at or above `from`. Ask after [`Self::at`], in the same transaction.
-    pub(crate) async fn granted(
+    pub(crate) fn granted(
         &mut self,
         account: Account,
         from: u64,
-        connection: &mut AsyncConnection,
+        connection: &mut Connection,
     ) -> Result<Amount, StoreError> {
         if !self.by_block.contains_key(&account) {
             if self.by_block.len() >= KEPT {
                 self.by_block.clear();
             }
-            self.by_block.insert(account, read(account, connection).await?);
+            self.by_block.insert(account, read(account, connection)?);
         } else if cfg!(debug_assertions) {
-            let told = read(account, connection).await?;
+            let told = read(account, connection)?;
             debug_assert_eq!(self.by_block.get(&account), Some(&told), "sums of {account:?} are out of date");
         }
         let above = self.by_block.get(&account).into_iter().flat_map(|sums| sums.range(from..));
@@ -73,9 +73,9 @@ impl ExposureSums {
 }
 
 /// Added up here, because SQL has no numbers of this size.
-async fn read(
+fn read(
     (chain, payer, asset): Account,
-    connection: &mut AsyncConnection,
+    connection: &mut Connection,
 ) -> Result<BTreeMap<u64, Amount>, StoreError> {
     let rows = query(
         "SELECT block_number, amount FROM exposures
@@ -84,8 +84,7 @@ async fn read(
     .bind(chain_id(chain))
     .bind(payer.as_slice())
     .bind(asset.address().as_slice())
-    .fetch_all(connection)
-    .await?;
+    .fetch_all(connection)?;
     let mut sums = BTreeMap::new();
     for row in &rows {
         let sum = sums.entry(row.number("block_number")?).or_insert(Amount::ZERO);

@@ -2,7 +2,7 @@
 
 use salt402_protocol::{Amount, PaymentId};
 
-use crate::engine::{Columns as _, Write, WriteTransaction, bound, clock, query, send};
+use crate::engine::{Columns, SyncConnection, Write, WriteTransaction, bound, clock, query, send};
 use crate::grants::charges;
 use crate::rows::StoreError;
 use crate::store::Store;
@@ -83,22 +83,14 @@ impl Store {
 
     /// The response for a payment; `None` if none was given.
     pub async fn outcome(&self, payment: PaymentId) -> Result<Option<StoredOutcome>, StoreError> {
-        let mut reader = self.reader().await?;
-        let row =
-            query("SELECT status, headers, body, evicted, stored_at_ms FROM outcomes WHERE payment_id = $1")
-                .bind(payment.0.as_slice())
-                .fetch_optional(reader.connection()?)
-                .await?;
-        let Some(row) = row else { return Ok(None) };
-        if row.flag("evicted")? {
-            return Ok(Some(StoredOutcome::Evicted));
-        }
-        let status =
-            u16::try_from(row.number("status")?).map_err(|_| StoreError::Corrupt { column: "status" })?;
-        let headers = serde_json::from_str(&row.text("headers")?)
-            .map_err(|_| StoreError::Corrupt { column: "headers" })?;
-        let outcome = Outcome { status, headers, body: row.bytes("body")? };
-        Ok(Some(StoredOutcome::Kept { outcome, kept_at_ms: row.number("stored_at_ms")? }))
+        let find = |connection: &SyncConnection<'_>| {
+            connection
+                .prepare_cached(
+                    "SELECT status, headers, body, evicted, stored_at_ms FROM outcomes WHERE payment_id = ?1",
+                )?
+                .query_optional([payment.0.as_slice()], |row| stored_of(&row))
+        };
+        self.direct().read(find).await
     }
 
     /// Forgets the contents of outcomes from before `older_than_ms` (milliseconds since 1970 UTC), and of the oldest
@@ -136,10 +128,21 @@ impl Store {
         )
         .bind(bound(older_than_ms))
         .bind(bound(keep_bytes))
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.map(|row| Ok((row.number("stored_at_ms")?, row.payment_id("payment_id")?))).transpose()
     }
+}
+
+fn stored_of(row: &impl Columns) -> Result<StoredOutcome, StoreError> {
+    if row.flag("evicted")? {
+        return Ok(StoredOutcome::Evicted);
+    }
+    let status =
+        u16::try_from(row.number("status")?).map_err(|_| StoreError::Corrupt { column: "status" })?;
+    let headers =
+        serde_json::from_str(&row.text("headers")?).map_err(|_| StoreError::Corrupt { column: "headers" })?;
+    let outcome = Outcome { status, headers, body: row.bytes("body")? };
+    Ok(StoredOutcome::Kept { outcome, kept_at_ms: row.number("stored_at_ms")? })
 }
 
 struct Put {
@@ -157,7 +160,7 @@ impl Write for Put {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let Outcome { status, headers, body } = &self.outcome;
         let headers =
             serde_json::to_string(headers).map_err(|_| StoreError::Corrupt { column: "headers" })?;
@@ -172,15 +175,13 @@ impl Write for Put {
         .bind(bound(if self.evicted { 0 } else { (headers.len() + body.len()) as u64 }))
         .bind(bound(self.now_ms))
         .bind(self.evicted)
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         if let Some(amount) = self.charge {
-            charges::put(transaction, self.payment, amount, self.now_ms).await?;
+            charges::put(transaction, self.payment, amount, self.now_ms)?;
         }
         query("DELETE FROM unserved WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(self.now_ms)
     }
 }
@@ -192,11 +193,10 @@ impl Write for Retract {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query("DELETE FROM outcomes WHERE payment_id = $1 AND evicted")
             .bind(self.0.0.as_slice())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(())
     }
 }
@@ -212,7 +212,7 @@ impl Write for Evict {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = query(
             "UPDATE outcomes SET headers = '[]', body = $4, size = 0, evicted = TRUE
              WHERE payment_id IN (SELECT payment_id FROM outcomes
@@ -223,8 +223,7 @@ impl Write for Evict {
         .bind(self.payment.0.as_slice())
         .bind(bound(EVICTED_AT_ONCE))
         .bind(&[][..] as &[u8])
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected())
     }
 }

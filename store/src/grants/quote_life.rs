@@ -36,7 +36,7 @@ impl Write for Note {
     const CHANGES_PAYMENTS: bool = false;
 
     /// Each life is a row in `meta` whose value says when it ended. The value is empty while it lasts.
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Vec<QuoteLife>, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Vec<QuoteLife>, StoreError> {
         let name = format!("quote_life:{}", self.lifetime);
         query(
             "UPDATE meta SET value = $2
@@ -44,17 +44,14 @@ impl Write for Note {
         )
         .bind(name.as_str())
         .bind(self.now.to_string())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         query("INSERT INTO meta (name, value) VALUES ($1, '') ON CONFLICT (name) DO UPDATE SET value = ''")
             .bind(name.as_str())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         let rows = query(
             "SELECT name, value FROM meta WHERE name >= 'quote_life:' AND name < 'quote_life;' AND value <> ''",
         )
-        .fetch_all(transaction.connection())
-        .await?;
+        .fetch_all(transaction.connection())?;
         let mut lives = Vec::with_capacity(rows.len());
         for row in &rows {
             let (name, value) = (row.text("name")?, row.text("value")?);

@@ -4,8 +4,8 @@ use salt402_protocol::{Address, B256, ChainId};
 
 use crate::channels::events::GIVEN_BACK;
 use crate::engine::{
-    AsyncConnection, AsyncRow, Changes, Columns as _, Step, SyncConnection, Write, WriteTransaction, bound,
-    chain_id, clock, params, query, send, send_step,
+    Changes, Columns as _, Connection, Row, Step, SyncConnection, Write, WriteTransaction, bound, chain_id,
+    clock, params, query, send, send_step,
 };
 use crate::incidents::refund_lost;
 use crate::payments::refunds::{amount, bindings, refund_of};
@@ -17,7 +17,7 @@ impl Store {
     /// All that is known of what was given back for a reference.
     pub async fn refunds(&self, of: Refunded) -> Result<Refunds, StoreError> {
         let mut reader = self.reader().await?;
-        read(reader.connection()?, &of).await
+        read(reader.connection()?, &of)
     }
 
     /// A refund on the chain, in whatever block; `None` where the index knows it not, or it left the chain.
@@ -30,8 +30,7 @@ impl Store {
         let row = query("SELECT * FROM refunds WHERE chain_id = $1 AND refund_id = $2 AND canonical")
             .bind(chain_id(chain))
             .bind(refund.as_slice())
-            .fetch_optional(reader.connection()?)
-            .await?;
+            .fetch_optional(reader.connection()?)?;
         row.as_ref().map(refund_of).transpose()
     }
 
@@ -42,8 +41,7 @@ impl Store {
             query("SELECT nonce FROM refund_orders WHERE chain_id = $1 AND payee = $2 AND state = 'open'")
                 .bind(chain_id(chain))
                 .bind(payee.to_vec())
-                .fetch_all(reader.connection()?)
-                .await?;
+                .fetch_all(reader.connection()?)?;
         rows.iter().map(|row| row.number("nonce")).collect()
     }
 
@@ -69,11 +67,11 @@ impl Store {
     }
 }
 
-async fn read(connection: &mut AsyncConnection, of: &Refunded) -> Result<Refunds, StoreError> {
+fn read(connection: &mut Connection, of: &Refunded) -> Result<Refunds, StoreError> {
     let (chain, reference, payer, payee, asset) = bindings(of);
     let mut indexed = match of.channels {
-        None => indexed(connection, of).await?,
-        Some(contract) => given_back_of_channel(connection, of, contract).await?,
+        None => indexed(connection, of)?,
+        Some(contract) => given_back_of_channel(connection, of, contract)?,
     };
     let orders = query(
         "SELECT * FROM refund_orders
@@ -86,15 +84,14 @@ async fn read(connection: &mut AsyncConnection, of: &Refunded) -> Result<Refunds
     .bind(payee)
     .bind(asset)
     .bind(of.channels.map(|contract| contract.to_vec()))
-    .fetch_all(connection)
-    .await?;
+    .fetch_all(connection)?;
     indexed.sort_by_key(|refund| (refund.block_number, refund.id));
     let orders = orders.iter().map(|row| order_of(row, of.channels)).collect::<Result<Vec<_>, _>>()?;
     Ok(Refunds { indexed, orders })
 }
 
 /// As where a payment is read: what left the chain and is void is left out.
-async fn indexed(connection: &mut AsyncConnection, of: &Refunded) -> Result<Vec<IndexedRefund>, StoreError> {
+fn indexed(connection: &mut Connection, of: &Refunded) -> Result<Vec<IndexedRefund>, StoreError> {
     let (chain, reference, payer, payee, asset) = bindings(of);
     let rows = query(
         "SELECT * FROM refunds g
@@ -108,14 +105,13 @@ async fn indexed(connection: &mut AsyncConnection, of: &Refunded) -> Result<Vec<
     .bind(payer)
     .bind(payee)
     .bind(asset)
-    .fetch_all(connection)
-    .await?;
+    .fetch_all(connection)?;
     rows.iter().map(refund_of).collect()
 }
 
 /// The same of a channel, whose events name neither payer nor asset: both are the channel's own.
-async fn given_back_of_channel(
-    connection: &mut AsyncConnection,
+fn given_back_of_channel(
+    connection: &mut Connection,
     of: &Refunded,
     contract: Address,
 ) -> Result<Vec<IndexedRefund>, StoreError> {
@@ -133,9 +129,8 @@ async fn given_back_of_channel(
     .bind(contract.to_vec())
     .bind(of.reference.to_vec())
     .bind(GIVEN_BACK)
-    .fetch_all(connection)
-    .await?;
-    let refund = |row: &AsyncRow| {
+    .fetch_all(connection)?;
+    let refund = |row: &Row| {
         Ok(IndexedRefund {
             id: row.hash("event_id")?,
             contract,
@@ -150,7 +145,7 @@ async fn given_back_of_channel(
     rows.iter().map(refund).collect()
 }
 
-fn order_of(row: &AsyncRow, channels: Option<Address>) -> Result<RefundOrder, StoreError> {
+fn order_of(row: &Row, channels: Option<Address>) -> Result<RefundOrder, StoreError> {
     Ok(RefundOrder {
         of: Refunded {
             chain: row.chain("chain_id")?,
@@ -181,9 +176,9 @@ impl Write for Order {
 
     const CHANGES_PAYMENTS: bool = true;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let Self { order, known } = self;
-        let now = read(transaction.connection(), &order.of).await?;
+        let now = read(transaction.connection(), &order.of)?;
         if now != *known || now.open().is_some() {
             return Ok(false);
         }
@@ -205,8 +200,7 @@ impl Write for Order {
         .bind(order.raw.clone())
         .bind(clock::now_ms())
         .bind(order.of.channels.is_some())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(true)
     }
 }
@@ -221,7 +215,7 @@ impl Write for Void {
 
     const CHANGES_PAYMENTS: bool = true;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let (chain, reference, payer, payee, asset) = bindings(&self.of);
         // The row has no nonce and no signed transaction: it is never sent from here.
         let row = query(
@@ -245,8 +239,7 @@ impl Write for Void {
         .bind(asset)
         .bind(self.transaction.to_vec())
         .bind(clock::now_ms())
-        .fetch_optional(transaction.connection())
-        .await?;
+        .fetch_optional(transaction.connection())?;
         Ok(row.is_some())
     }
 }

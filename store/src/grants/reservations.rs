@@ -6,8 +6,8 @@
 use salt402_protocol::{Address, Amount, B256, ChainId, PaymentId};
 
 use crate::engine::{
-    AsyncConnection, AsyncRow, Columns as _, Write, WriteTransaction, amount_bytes, bound, chain_id, integer,
-    query, send,
+    Columns as _, Connection, Row, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query,
+    send,
 };
 use crate::rows::StoreError;
 use crate::store::Store;
@@ -126,7 +126,7 @@ impl Store {
         }
         // A look costs no turn of the writer, since anybody may ask for one.
         let mut reader = self.reader().await?;
-        Ok(match new.look(reader.connection()?).await? {
+        Ok(match new.look(reader.connection()?)? {
             Look::Known(reserved) => reserved,
             Look::Released(kept) => Reserved::Released(kept),
             Look::Free => Reserved::Unknown,
@@ -158,8 +158,7 @@ impl Store {
              WHERE payment_id = $1 AND state = 'settled'",
         )
         .bind(payment.0.as_slice())
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.map(|row| {
             Ok(ReservedTerms {
                 claimant: row.text("claimant")?,
@@ -185,10 +184,10 @@ impl Write for NewReservation {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Reserved, StoreError> {
-        match self.look(transaction.connection()).await? {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Reserved, StoreError> {
+        match self.look(transaction.connection())? {
             Look::Known(reserved) => return Ok(reserved),
-            Look::Released(kept) => return self.keep_again(transaction, kept).await,
+            Look::Released(kept) => return self.keep_again(transaction, kept),
             Look::Free => {}
         }
         let Some(payload) = &self.payload else { return Ok(Reserved::Unknown) };
@@ -206,21 +205,19 @@ impl Write for NewReservation {
         .bind(amount_bytes(self.amount).to_vec())
         .bind(payload.as_slice())
         .bind(integer("the time of a reservation", self.now_ms)?)
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(Reserved::Kept(KeptPayment { payment: self.payment, payload: payload.clone(), settled: false }))
     }
 }
 
 impl NewReservation {
     /// What is known of it.
-    async fn look(&self, connection: &mut AsyncConnection) -> Result<Look, StoreError> {
+    fn look(&self, connection: &mut Connection) -> Result<Look, StoreError> {
         let known = query(
             "SELECT payment_id, payload, state, claimant, request_digest FROM reservations WHERE payment_id = $1",
         )
         .bind(self.payment.0.as_slice())
-        .fetch_optional(&mut *connection)
-        .await?;
+        .fetch_optional(&mut *connection)?;
         if let Some(row) = known {
             if row.text("claimant")? != self.claimant || row.hash("request_digest")? != self.request {
                 return Ok(Look::Known(Reserved::Taken));
@@ -229,14 +226,14 @@ impl NewReservation {
             let released = row.text("state")? == "released";
             return Ok(if released { Look::Released(kept) } else { Look::Known(Reserved::Kept(kept)) });
         }
-        if let Some(earlier) = self.earlier(&mut *connection).await? {
+        if let Some(earlier) = self.earlier(&mut *connection)? {
             return Ok(Look::Known(Reserved::Earlier(earlier)));
         }
-        Ok(if self.is_taken(connection).await? { Look::Known(Reserved::Taken) } else { Look::Free })
+        Ok(if self.is_taken(connection)? { Look::Known(Reserved::Taken) } else { Look::Free })
     }
 
     /// One that moved no money is tried again.
-    async fn keep_again(
+    fn keep_again(
         &self,
         transaction: &mut WriteTransaction<'_>,
         kept: KeptPayment,
@@ -244,12 +241,11 @@ impl NewReservation {
         query("UPDATE reservations SET state = 'kept', reserved_at_ms = $2 WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())
             .bind(integer("the time of a reservation", self.now_ms)?)
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(Reserved::Kept(kept))
     }
 
-    async fn earlier(&self, connection: &mut AsyncConnection) -> Result<Option<KeptPayment>, StoreError> {
+    fn earlier(&self, connection: &mut Connection) -> Result<Option<KeptPayment>, StoreError> {
         let row = query(
             "SELECT r.payment_id, r.payload, r.state FROM reservations r
              WHERE r.request_digest = $1 AND r.payer = $2 AND r.claimant = $3 AND r.reserved_at_ms >= $4
@@ -263,13 +259,12 @@ impl NewReservation {
         .bind(bound(self.since_ms))
         .bind(chain_id(self.chain))
         .bind(self.answers_are_kept)
-        .fetch_optional(connection)
-        .await?;
+        .fetch_optional(connection)?;
         row.as_ref().map(kept).transpose()
     }
 
     /// Whether it was used without having been shown here first. What failed to settle was not.
-    async fn is_taken(&self, connection: &mut AsyncConnection) -> Result<bool, StoreError> {
+    fn is_taken(&self, connection: &mut Connection) -> Result<bool, StoreError> {
         let row = query(
             "SELECT EXISTS (SELECT 1 FROM claims k WHERE k.payment_id = $1)
                  OR EXISTS (SELECT 1 FROM settlements s WHERE s.chain_id = $2 AND s.payment_id = $1)
@@ -278,8 +273,7 @@ impl NewReservation {
         )
         .bind(self.payment.0.as_slice())
         .bind(chain_id(self.chain))
-        .fetch_one(connection)
-        .await?;
+        .fetch_one(connection)?;
         row.flag("taken")
     }
 }
@@ -294,7 +288,7 @@ enum Look {
     Free,
 }
 
-fn kept(row: &AsyncRow) -> Result<KeptPayment, StoreError> {
+fn kept(row: &Row) -> Result<KeptPayment, StoreError> {
     Ok(KeptPayment {
         payment: row.payment_id("payment_id")?,
         payload: row.bytes("payload")?,
@@ -313,7 +307,7 @@ impl Write for Conclude {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let row = query(
             "UPDATE reservations SET state = CASE WHEN state = 'settled' OR $3 THEN 'settled' ELSE 'released' END
              WHERE payment_id = $1 AND claimant = $2 RETURNING payment_id",
@@ -321,8 +315,7 @@ impl Write for Conclude {
         .bind(self.payment.0.as_slice())
         .bind(self.claimant.as_str())
         .bind(self.settled)
-        .fetch_optional(transaction.connection())
-        .await?;
+        .fetch_optional(transaction.connection())?;
         Ok(row.is_some())
     }
 }
@@ -336,15 +329,14 @@ impl Write for Prune {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let deleted = query(
             "DELETE FROM reservations WHERE payment_id IN
                  (SELECT payment_id FROM reservations WHERE reserved_at_ms < $1 ORDER BY reserved_at_ms LIMIT $2)",
         )
         .bind(bound(self.before_ms))
         .bind(bound(PRUNED_AT_ONCE))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(deleted.rows_affected())
     }
 }

@@ -4,8 +4,8 @@
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId};
 
 use crate::engine::{
-    AsyncRow, Changes, Columns as _, Step, SyncConnection, Write, WriteTransaction, amount_bytes, bound,
-    chain_id, clock, params, query, send, send_step,
+    Changes, Columns, Step, SyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock,
+    params, query, send, send_step,
 };
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::rows::StoreError;
@@ -60,12 +60,12 @@ pub struct Unserved {
 impl Store {
     /// What is known of a payment whose request failed. `None` if it did not fail or was answered since.
     pub async fn unserved(&self, payment: PaymentId) -> Result<Option<Unserved>, StoreError> {
-        let mut reader = self.reader().await?;
-        let row = query("SELECT * FROM unserved WHERE payment_id = $1")
-            .bind(payment.0.as_slice())
-            .fetch_optional(reader.connection()?)
-            .await?;
-        row.as_ref().map(unserved_of).transpose()
+        let find = |connection: &SyncConnection<'_>| {
+            connection
+                .prepare_cached("SELECT * FROM unserved WHERE payment_id = ?1")?
+                .query_optional([payment.0.as_slice()], |row| unserved_of(&row))
+        };
+        self.direct().read(find).await
     }
 
     /// Payments without an answer, the last changed first, at most `limit`. Without `all`, only those that no operator
@@ -77,8 +77,7 @@ impl Store {
         )
         .bind(all)
         .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter().map(unserved_of).collect()
     }
 
@@ -87,8 +86,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = query("SELECT * FROM unserved WHERE part_of = $1 ORDER BY part_of, place")
             .bind(payment.0.as_slice())
-            .fetch_all(reader.connection()?)
-            .await?;
+            .fetch_all(reader.connection()?)?;
         rows.iter().map(unserved_of).collect()
     }
 
@@ -212,7 +210,7 @@ impl Write for Settle {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
             "UPDATE unserved SET settled = $2, changed_at_ms = $3
              WHERE payment_id = $1 AND ended AND settled IS NULL",
@@ -220,8 +218,7 @@ impl Write for Settle {
         .bind(self.payment.0.as_slice())
         .bind(self.note.as_str())
         .bind(clock::now_ms())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected() == 1)
     }
 }
@@ -233,20 +230,19 @@ impl Write for Reopen {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
             "UPDATE unserved SET ended = FALSE, runs = 0, failures = 0, not_before_ms = 0, changed_at_ms = $2
              WHERE payment_id = $1 AND ended AND settled IS NULL",
         )
         .bind(self.0.0.as_slice())
         .bind(clock::now_ms())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected() == 1)
     }
 }
 
-fn unserved_of(row: &AsyncRow) -> Result<Unserved, StoreError> {
+fn unserved_of(row: &impl Columns) -> Result<Unserved, StoreError> {
     Ok(Unserved {
         payment: row.payment_id("payment_id")?,
         part: part_of(row)?,
@@ -267,7 +263,7 @@ fn unserved_of(row: &AsyncRow) -> Result<Unserved, StoreError> {
     })
 }
 
-fn part_of(row: &AsyncRow) -> Result<Option<PartOf>, StoreError> {
+fn part_of(row: &impl Columns) -> Result<Option<PartOf>, StoreError> {
     let Some(place) = row.maybe_number("place")? else { return Ok(None) };
     let place = u32::try_from(place).map_err(|_| StoreError::Corrupt { column: "place" })?;
     Ok(Some(PartOf { payment: row.payment_id("part_of")?, place }))

@@ -57,7 +57,7 @@ pub(crate) fn follow(
     for channel in touched {
         look(connection, chain, channel, &mut totals)?;
     }
-    totals.write_in_step(connection)?;
+    totals.write_rows(connection)?;
     connection
         .prepare_cached("DELETE FROM channels_unchecked WHERE chain_id = ?1")?
         .execute([chain_id(chain)])?;

@@ -83,12 +83,12 @@ impl Step for Disagreement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{async_sql, open};
+    use crate::engine::{open, sql};
 
     #[tokio::test]
     async fn a_known_disagreement_is_found_by_an_index() {
         let (_directory, mut connection) = open::empty().await;
-        let plan = async_sql::plan(&mut connection, UPDATE).await;
+        let plan = sql::plan(&mut connection, UPDATE);
         assert_eq!(
             plan,
             ["SEARCH incidents USING COVERING INDEX incidents_nodes_disagree (chain_id=? AND payment_id=?)"]

@@ -6,8 +6,8 @@ use salt402_protocol::{Address, B256, ChainId, PaymentId};
 
 use crate::channels::risk_rows;
 use crate::engine::{
-    AsyncQueryBuilder, AsyncRow, Changes, Columns as _, Step, SyncConnection, bound, chain_id, clock, params,
-    query, send_step,
+    Changes, Columns as _, QueryBuilder, Row, Step, SyncConnection, bound, chain_id, clock, params, query,
+    send_step,
 };
 use crate::incidents::outbox::{self, NoticeEvent};
 use crate::rows::{ChannelRisk, StoreError};
@@ -180,7 +180,7 @@ impl Store {
         filter: &IncidentFilter,
         limit: u32,
     ) -> Result<Vec<Incident>, StoreError> {
-        let mut select = AsyncQueryBuilder::new(format!(
+        let mut select = QueryBuilder::new(format!(
             "SELECT i.*, {} FROM incidents i LEFT JOIN channel_risks r ON r.incident_id = i.id WHERE TRUE",
             risk_rows::COLUMNS
         ));
@@ -203,7 +203,7 @@ impl Store {
         }
         select.push(" ORDER BY i.id DESC LIMIT ").push_bind(i64::from(limit));
         let mut reader = self.reader().await?;
-        let rows = select.build().fetch_all(reader.connection()?).await?;
+        let rows = select.build().fetch_all(reader.connection()?)?;
         rows.iter().map(incident_of).collect()
     }
 
@@ -221,8 +221,7 @@ impl Store {
              WHERE chain_id = $1 GROUP BY kind",
         )
         .bind(chain_id(chain))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         let mut counts: Vec<_> =
             IncidentKind::ALL.iter().map(|kind| IncidentCount { kind: *kind, open: 0, all: 0 }).collect();
         for row in &rows {
@@ -364,7 +363,7 @@ impl Step for Settle {
     }
 }
 
-pub(crate) fn incident_of(row: &AsyncRow) -> Result<Incident, StoreError> {
+pub(crate) fn incident_of(row: &Row) -> Result<Incident, StoreError> {
     Ok(Incident {
         id: row.number("id")?,
         kind: kind_of(row)?,
@@ -382,6 +381,6 @@ pub(crate) fn incident_of(row: &AsyncRow) -> Result<Incident, StoreError> {
     })
 }
 
-fn kind_of(row: &AsyncRow) -> Result<IncidentKind, StoreError> {
+fn kind_of(row: &Row) -> Result<IncidentKind, StoreError> {
     IncidentKind::named(&row.text("kind")?).ok_or(StoreError::Corrupt { column: "kind" })
 }

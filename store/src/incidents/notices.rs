@@ -41,8 +41,7 @@ impl Store {
         ))
         .bind(bound(now_ms))
         .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter()
             .map(|row| {
                 Ok(Notice {
@@ -61,8 +60,7 @@ impl Store {
     pub async fn waiting_notices(&self) -> Result<u64, StoreError> {
         let mut reader = self.reader().await?;
         query("SELECT COUNT(*) AS number FROM notices WHERE delivered_at_ms IS NULL")
-            .fetch_one(reader.connection()?)
-            .await?
+            .fetch_one(reader.connection()?)?
             .number("number")
     }
 
@@ -98,7 +96,7 @@ impl Write for Told {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let (sql, moment) = match self.ending {
             Ending::Delivered(now) => {
                 ("UPDATE notices SET attempts = attempts + 1, delivered_at_ms = $2 WHERE id = $1", now)
@@ -107,7 +105,7 @@ impl Write for Told {
                 ("UPDATE notices SET attempts = attempts + 1, due_at_ms = $2 WHERE id = $1", due)
             }
         };
-        query(sql).bind(bound(self.id)).bind(bound(moment)).execute(transaction.connection()).await?;
+        query(sql).bind(bound(self.id)).bind(bound(moment)).execute(transaction.connection())?;
         Ok(())
     }
 }
@@ -119,15 +117,14 @@ impl Write for Evict {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = query(
             "DELETE FROM notices WHERE id IN (SELECT id FROM notices WHERE delivered_at_ms < $1
                                                 AND id < (SELECT MAX(id) FROM notices)
                                               ORDER BY delivered_at_ms LIMIT 256)",
         )
         .bind(bound(self.0))
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected())
     }
 }

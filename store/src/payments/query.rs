@@ -207,11 +207,11 @@ fn indexed(chain: ChainId, stand: Stand, row: SyncRow<'_>) -> Result<IndexedPaym
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{async_sql, open};
+    use crate::engine::{open, sql};
 
     async fn plan(sql: &str) -> Vec<String> {
         let (_directory, mut connection) = open::empty().await;
-        async_sql::plan(&mut connection, sql).await
+        sql::plan(&mut connection, sql)
     }
 
     #[tokio::test]

@@ -394,7 +394,7 @@ fn read_stretch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{async_sql, open};
+    use crate::engine::{open, sql};
 
     /// However many payments there are, none of these looks at more than it needs, and none sorts.
     #[tokio::test]
@@ -402,7 +402,7 @@ mod tests {
         let (_directory, mut connection) = open::empty().await;
         let statements = ENDS.into_iter().chain([ADDED_ROWS, FROM_HEIGHT, STRETCH_ROWS]);
         for sql in statements {
-            let plan = async_sql::plan(&mut connection, sql).await;
+            let plan = sql::plan(&mut connection, sql);
             assert!(plan.iter().any(|line| line.starts_with("SEARCH payments USING")), "{sql}: {plan:?}");
             assert!(!plan.iter().any(|line| line.starts_with("SCAN")), "{sql}: {plan:?}");
             assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{sql}: {plan:?}");

@@ -35,8 +35,7 @@ impl Store {
                      WHERE i.chain_id = chains.chain_id AND i.resolved_at_ms IS NULL) AS open_incidents
              FROM chains",
         )
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         let mut counts = Counts::default();
         for row in &rows {
             counts.payments.insert(row.chain("chain_id")?, row.number("payments")?);

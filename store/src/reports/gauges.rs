@@ -28,8 +28,7 @@ impl Store {
                      WHERE resolved_at_ms IS NULL AND kind = 'payment_lost') AS incidents,
                     (SELECT COUNT(*) FROM open_halts) AS halts",
         )
-        .fetch_one(reader.connection()?)
-        .await?;
+        .fetch_one(reader.connection()?)?;
         metrics::gauge!("salt402_incidents_open", &labels).set(row.number("incidents")? as f64);
         metrics::gauge!("salt402_chains_halted", &labels).set(row.number("halts")? as f64);
         Ok(())

@@ -68,8 +68,7 @@ impl Overview {
              LEFT JOIN open_halts h ON h.chain_id = c.chain_id
              ORDER BY c.chain_id",
         )
-        .fetch_all(&mut connection)
-        .await?;
+        .fetch_all(&mut connection)?;
         let mut overview = Self { chains: Vec::with_capacity(rows.len()), claims: 0, open_incidents: 0 };
         for row in &rows {
             overview.claims += row.number("claims")?;
@@ -85,11 +84,11 @@ impl Overview {
                 payments: row.number("payments")?,
                 open_incidents,
                 unreadable: row.number("unreadable")?,
-                coverage: coverage::of_chain(&mut connection, row.chain("chain_id")?).await?,
-                vouchers: totals::of_chain(&mut connection, row.chain("chain_id")?).await?,
+                coverage: coverage::of_chain(&mut connection, row.chain("chain_id")?)?,
+                vouchers: totals::of_chain(&mut connection, row.chain("chain_id")?)?,
             });
         }
-        close(connection).await;
+        close(connection);
         Ok(overview)
     }
 }

@@ -3,8 +3,8 @@
 use salt402_protocol::{ChainId, PaymentId};
 
 use crate::engine::{
-    AsyncConnection, AsyncRow, Columns as _, SyncConnection, Write, WriteTransaction, bound, chain_id, clock,
-    params, query, send,
+    Columns as _, Connection, Row, SyncConnection, Write, WriteTransaction, bound, chain_id, clock, params,
+    query, send,
 };
 use crate::rows::{SettlementAttempt, SettlementRow, StoreError};
 use crate::settlements::gas;
@@ -33,8 +33,7 @@ impl Store {
         .bind(payment.0.to_vec())
         .bind(chain_id(chain))
         .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter().map(attempt_of).collect()
     }
 
@@ -49,7 +48,7 @@ impl Store {
     }
 }
 
-fn attempt_of(row: &AsyncRow) -> Result<SettlementAttempt, StoreError> {
+fn attempt_of(row: &Row) -> Result<SettlementAttempt, StoreError> {
     Ok(SettlementAttempt {
         chain: row.chain("chain_id")?,
         payment: row.payment_id("payment_id")?,
@@ -66,10 +65,7 @@ const INSERT: &str = "INSERT INTO settlement_attempts (chain_id, payment_id, cal
                                                        at_ms)
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
-pub(super) async fn insert(
-    connection: &mut AsyncConnection,
-    attempt: &SettlementAttempt,
-) -> Result<(), StoreError> {
+pub(super) fn insert(connection: &mut Connection, attempt: &SettlementAttempt) -> Result<(), StoreError> {
     query(INSERT)
         .bind(chain_id(attempt.chain))
         .bind(attempt.payment.0.to_vec())
@@ -79,8 +75,7 @@ pub(super) async fn insert(
         .bind(attempt.detail.clone())
         .bind(attempt.transaction.map(|hash| hash.to_vec()))
         .bind(clock::now_ms())
-        .execute(connection)
-        .await?;
+        .execute(connection)?;
     Ok(())
 }
 
@@ -106,8 +101,8 @@ impl Write for Note {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
-        insert(transaction.connection(), &self.0).await
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        insert(transaction.connection(), &self.0)
     }
 }
 
@@ -121,16 +116,15 @@ impl Write for Prune {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
-        gas::prune(transaction.connection(), self.chain).await?;
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        gas::prune(transaction.connection(), self.chain)?;
         let deleted = query(
             "DELETE FROM settlement_attempts
              WHERE id IN (SELECT id FROM settlement_attempts WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)",
         )
         .bind(bound(self.before_ms))
         .bind(AT_A_TIME)
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(deleted.rows_affected() == u64::try_from(AT_A_TIME).unwrap_or(0))
     }
 }

@@ -1,8 +1,6 @@
 //! Claiming a signed payment for settling: the first who does so settles it, and all others get what came of it.
 
-use crate::engine::{
-    AsyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send,
-};
+use crate::engine::{Connection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send};
 use crate::rows::{
     GasBudgets, NewSettlement, SettlementAttempt, SettlementClaim, SettlementRow, SettlementState, StoreError,
 };
@@ -34,10 +32,10 @@ impl Write for Claim {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<SettlementClaim, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<SettlementClaim, StoreError> {
         let Self { new, budgets } = self;
         let connection = transaction.connection();
-        let known = orders::of_payment(connection, new.chain, new.payment).await?;
+        let known = orders::of_payment(connection, new.chain, new.payment)?;
         if let Some(row) = &known
             && !(row.state == SettlementState::Failed && row.again)
         {
@@ -45,13 +43,13 @@ impl Write for Claim {
         }
         let moves = !new.charge.0.is_zero();
         if moves {
-            if let Some((budget, retry_after_ms)) = gas::exceeded(connection, new, budgets).await? {
+            if let Some((budget, retry_after_ms)) = gas::exceeded(connection, new, budgets)? {
                 return Ok(SettlementClaim::OverBudget { budget, retry_after_ms });
             }
-            gas::add(connection, new).await?;
+            gas::add(connection, new)?;
         }
         let state = if moves { SettlementState::Queued } else { SettlementState::Settled };
-        insert(connection, new, state).await?;
+        insert(connection, new, state)?;
         let outcome = if moves { "claimed" } else { "remembered" };
         let attempt = SettlementAttempt {
             chain: new.chain,
@@ -63,15 +61,15 @@ impl Write for Claim {
             transaction: None,
             at_ms: 0,
         };
-        attempts::insert(connection, &attempt).await?;
-        let row: Option<SettlementRow> = orders::of_payment(connection, new.chain, new.payment).await?;
+        attempts::insert(connection, &attempt)?;
+        let row: Option<SettlementRow> = orders::of_payment(connection, new.chain, new.payment)?;
         row.map(SettlementClaim::New).ok_or(StoreError::Corrupt { column: "payment_id" })
     }
 }
 
 /// What was used by an earlier try stays counted on its own day.
-async fn insert(
-    connection: &mut AsyncConnection,
+fn insert(
+    connection: &mut Connection,
     new: &NewSettlement,
     state: SettlementState,
 ) -> Result<(), StoreError> {
@@ -105,7 +103,6 @@ async fn insert(
     .bind(bound(new.gas))
     .bind(vec![0_u8; 32])
     .bind(clock::now_ms())
-    .execute(connection)
-    .await?;
+    .execute(connection)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use salt402_protocol::ChainId;
 
-use crate::engine::{AsyncConnection, Columns as _, SyncConnection, bound, chain_id, clock, params, query};
+use crate::engine::{Columns as _, Connection, SyncConnection, bound, chain_id, clock, params, query};
 use crate::rows::{GasBudget, GasBudgets, NewSettlement, SettlementRow, SettlementState, StoreError};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -35,8 +35,8 @@ pub(super) fn held(state: SettlementState, cap: u64, used: u64) -> i64 {
 }
 
 /// The budget that does not allow a new settlement, if one does not, and when the next day begins.
-pub(super) async fn exceeded(
-    connection: &mut AsyncConnection,
+pub(super) fn exceeded(
+    connection: &mut Connection,
     new: &NewSettlement,
     budgets: &GasBudgets,
 ) -> Result<Option<(GasBudget, u64)>, StoreError> {
@@ -49,8 +49,7 @@ pub(super) async fn exceeded(
         .bind(today())
         .bind(kind.name())
         .bind(name)
-        .fetch_optional(&mut *connection)
-        .await?;
+        .fetch_optional(&mut *connection)?;
         let used = row.map_or(Ok(0), |row| row.number("gas"))?;
         if used.saturating_add(new.gas) > limit {
             let rest = DAY_MS - clock::now_ms().rem_euclid(DAY_MS);
@@ -61,7 +60,7 @@ pub(super) async fn exceeded(
 }
 
 /// Adds what a new settlement may use to the sums of today.
-pub(super) async fn add(connection: &mut AsyncConnection, new: &NewSettlement) -> Result<(), StoreError> {
+pub(super) fn add(connection: &mut Connection, new: &NewSettlement) -> Result<(), StoreError> {
     for kind in GasBudget::ALL {
         let Some(name) = name(kind, new) else { continue };
         query(ADD)
@@ -70,8 +69,7 @@ pub(super) async fn add(connection: &mut AsyncConnection, new: &NewSettlement) -
             .bind(kind.name())
             .bind(name)
             .bind(bound(new.gas))
-            .execute(&mut *connection)
-            .await?;
+            .execute(&mut *connection)?;
     }
     Ok(())
 }
@@ -100,11 +98,10 @@ pub(super) fn change(
 }
 
 /// Deletes the sums of days that are long over.
-pub(super) async fn prune(connection: &mut AsyncConnection, chain: ChainId) -> Result<(), StoreError> {
+pub(super) fn prune(connection: &mut Connection, chain: ChainId) -> Result<(), StoreError> {
     query("DELETE FROM settlement_gas WHERE chain_id = $1 AND day < $2")
         .bind(chain_id(chain))
         .bind(today() - KEPT_DAYS)
-        .execute(connection)
-        .await?;
+        .execute(connection)?;
     Ok(())
 }

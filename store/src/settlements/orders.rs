@@ -3,8 +3,7 @@
 use salt402_protocol::{B256, ChainId, PaymentId};
 
 use crate::engine::{
-    AsyncConnection, Columns, SyncConnection, Write, WriteTransaction, bound, chain_id, clock, params, query,
-    send,
+    Columns, Connection, SyncConnection, Write, WriteTransaction, bound, chain_id, clock, params, query, send,
 };
 use crate::rows::{NewSettlement, SettlementFilter, SettlementRow, SettlementState, StoreError};
 use crate::store::Store;
@@ -51,8 +50,7 @@ impl Store {
         .bind(chain_id(chain))
         .bind(bound(after))
         .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter().map(row_of).collect()
     }
 
@@ -66,8 +64,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(i64::from(skipped))
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         Ok(row.is_some())
     }
 
@@ -78,8 +75,7 @@ impl Store {
         for number in numbers {
             let row = query(concat!("SELECT ", columns!(), " FROM settlement_orders o WHERE o.id = $1"))
                 .bind(bound(*number))
-                .fetch_optional(reader.connection()?)
-                .await?;
+                .fetch_optional(reader.connection()?)?;
             rows.extend(row.as_ref().map(row_of).transpose()?);
         }
         Ok(rows)
@@ -103,13 +99,12 @@ impl Store {
             ))
             .bind(before)
             .bind(limit)
-            .fetch_all(connection)
-            .await?;
+            .fetch_all(connection)?;
             return rows.iter().map(row_of).collect();
         }
         let chains = match filter.chain {
             Some(chain) => vec![chain_id(chain)],
-            None => chains(connection).await?,
+            None => chains(connection)?,
         };
         let states = filter.state.map_or_else(|| SettlementState::ALL.to_vec(), |state| vec![state]);
         let mut found = Vec::new();
@@ -123,8 +118,7 @@ impl Store {
             .bind(state.name())
             .bind(before)
             .bind(limit)
-            .fetch_all(&mut *connection)
-            .await?;
+            .fetch_all(&mut *connection)?;
             found.extend(rows.iter().map(row_of).collect::<Result<Vec<_>, _>>()?);
         }
         found.sort_by_key(|row| std::cmp::Reverse(row.number));
@@ -149,8 +143,7 @@ impl Store {
         .bind(transaction.to_vec())
         .bind(chain_id(chain))
         .bind(bound(number))
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         Ok(row.is_some())
     }
 
@@ -167,19 +160,18 @@ const OF_PAYMENT: &str =
     concat!("SELECT ", columns!(), " FROM settlement_orders o WHERE o.payment_id = ?1 AND o.chain_id = ?2");
 
 /// The settlement of a payment, in a transaction that writes.
-pub(super) async fn of_payment(
-    connection: &mut AsyncConnection,
+pub(super) fn of_payment(
+    connection: &mut Connection,
     chain: ChainId,
     payment: PaymentId,
 ) -> Result<Option<SettlementRow>, StoreError> {
-    let row =
-        query(OF_PAYMENT).bind(payment.0.to_vec()).bind(chain_id(chain)).fetch_optional(connection).await?;
+    let row = query(OF_PAYMENT).bind(payment.0.to_vec()).bind(chain_id(chain)).fetch_optional(connection)?;
     row.as_ref().map(row_of).transpose()
 }
 
 /// The chains that settlements can be on.
-async fn chains(connection: &mut AsyncConnection) -> Result<Vec<i64>, StoreError> {
-    let rows = query("SELECT chain_id FROM chains").fetch_all(connection).await?;
+fn chains(connection: &mut Connection) -> Result<Vec<i64>, StoreError> {
+    let rows = query("SELECT chain_id FROM chains").fetch_all(connection)?;
     rows.iter().map(|row| row.number("chain_id").map(bound)).collect()
 }
 
@@ -240,7 +232,7 @@ impl Write for Retry {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let row = query(
             "UPDATE settlement_orders
              SET state = 'queued', reason = NULL, detail = NULL, again = FALSE, gas_cap = 0, changed_at_ms = $3
@@ -249,8 +241,7 @@ impl Write for Retry {
         .bind(self.payment.0.to_vec())
         .bind(chain_id(self.chain))
         .bind(clock::now_ms())
-        .fetch_optional(transaction.connection())
-        .await?;
+        .fetch_optional(transaction.connection())?;
         Ok(row.is_some())
     }
 }

@@ -49,7 +49,7 @@ impl Write for Forget {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         for row in &self.0 {
             query(
                 "UPDATE settlement_orders SET payload = $2, is_signed = FALSE
@@ -59,8 +59,7 @@ impl Write for Forget {
             .bind(row.claimed.payload.clone())
             .bind(row.state.name())
             .bind(bound(row.changed_at_ms))
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use salt402_protocol::{Address, ChainId};
 
-use crate::engine::{AsyncRow, Columns as _, bound, chain_id, query};
+use crate::engine::{Columns as _, Row, bound, chain_id, query};
 use crate::rows::{MinedSlot, OpenSlot, Slot, SlotState, SlotTransaction, StoreError};
 use crate::store::Store;
 
@@ -15,8 +15,7 @@ impl Store {
              WHERE chain_id = $1 AND state = 'open' ORDER BY signer, nonce",
         )
         .bind(chain_id(chain))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         let mut slots: Vec<OpenSlot> = Vec::new();
         for row in &rows {
             let transaction = transaction_of(row)?;
@@ -41,8 +40,7 @@ impl Store {
             .bind(chain_id(chain))
             .bind(open.slot.signer.to_vec())
             .bind(bound(open.slot.nonce))
-            .fetch_all(reader.connection()?)
-            .await?;
+            .fetch_all(reader.connection()?)?;
             open.orders = rows.iter().map(|row| row.number("order_id")).collect::<Result<_, _>>()?;
         }
         Ok(slots)
@@ -59,9 +57,8 @@ impl Store {
              FROM settlement_transactions t WHERE t.chain_id = $1 AND t.state = 'mined' ORDER BY t.block_number",
         )
         .bind(chain_id(chain))
-        .fetch_all(reader.connection()?)
-        .await?;
-        let of = |row: &AsyncRow| {
+        .fetch_all(reader.connection()?)?;
+        let of = |row: &Row| {
             Ok(MinedSlot {
                 slot: slot_of(row)?,
                 hash: row.hash("transaction_hash")?,
@@ -81,8 +78,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(signer.to_vec())
-        .fetch_one(reader.connection()?)
-        .await?;
+        .fetch_one(reader.connection()?)?;
         row.maybe_number("nonce")
     }
 
@@ -95,19 +91,18 @@ impl Store {
              WHERE s.order_id = $1",
         )
         .bind(bound(number))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         let mut transactions = rows.iter().map(transaction_of).collect::<Result<Vec<_>, _>>()?;
         transactions.sort_by_key(|transaction| (transaction.slot, transaction.max_fee_per_gas));
         Ok(transactions)
     }
 }
 
-fn slot_of(row: &AsyncRow) -> Result<Slot, StoreError> {
+fn slot_of(row: &Row) -> Result<Slot, StoreError> {
     Ok(Slot { signer: row.address("signer")?, nonce: row.number("nonce")? })
 }
 
-fn transaction_of(row: &AsyncRow) -> Result<SlotTransaction, StoreError> {
+fn transaction_of(row: &Row) -> Result<SlotTransaction, StoreError> {
     Ok(SlotTransaction {
         slot: slot_of(row)?,
         hash: row.hash("transaction_hash")?,

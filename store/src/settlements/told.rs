@@ -34,7 +34,7 @@ impl Write for Tell {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Told, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Told, StoreError> {
         let Self { chain, payment, key } = self;
         let connection = transaction.connection();
         let told = query(
@@ -47,16 +47,14 @@ impl Write for Tell {
         .bind(chain_id(*chain))
         .bind(key.map(|key| key.to_vec()))
         .bind(clock::now_ms())
-        .fetch_optional(&mut *connection)
-        .await?;
+        .fetch_optional(&mut *connection)?;
         if told.is_some() {
             return Ok(Told::Now);
         }
         let row = query("SELECT state FROM settlement_orders WHERE payment_id = $1 AND chain_id = $2")
             .bind(payment.0.to_vec())
             .bind(chain_id(*chain))
-            .fetch_optional(connection)
-            .await?;
+            .fetch_optional(connection)?;
         let state = row.map(|row| row.text("state")).transpose()?;
         Ok(match state.as_deref().and_then(SettlementState::named) {
             Some(SettlementState::Settled) => Told::Before,

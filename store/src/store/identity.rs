@@ -22,14 +22,12 @@ impl Write for Identity {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
         query("INSERT INTO meta (name, value) VALUES ('identity', $1) ON CONFLICT (name) DO NOTHING")
             .bind(self.0.as_str())
-            .execute(transaction.connection())
-            .await?;
-        let row = query("SELECT value FROM meta WHERE name = 'identity'")
-            .fetch_one(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
+        let row =
+            query("SELECT value FROM meta WHERE name = 'identity'").fetch_one(transaction.connection())?;
         row.text("value")
     }
 }

@@ -7,7 +7,7 @@
 
 use salt402_protocol::{B128, keccak256};
 
-use crate::engine::{AsyncConnection, Columns, Write, WriteTransaction, bound, query, send};
+use crate::engine::{Columns, Connection, Write, WriteTransaction, bound, query, send};
 use crate::rows::{Holder, Lease, StoreError};
 use crate::store::Store;
 
@@ -59,8 +59,8 @@ impl Write for Hold {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Option<Lease>, StoreError> {
-        let known = of(transaction.connection(), &self.claimant).await?;
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Option<Lease>, StoreError> {
+        let known = of(transaction.connection(), &self.claimant)?;
         if let Some(lease) = known.filter(|lease| self.holder.is_shut_out_by(lease)) {
             return Ok(Some(lease));
         }
@@ -70,17 +70,15 @@ impl Write for Hold {
         )
         .bind(self.claimant.as_str())
         .bind(self.instance.as_slice())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(None)
     }
 }
 
-async fn of(connection: &mut AsyncConnection, claimant: &str) -> Result<Option<Lease>, StoreError> {
+fn of(connection: &mut Connection, claimant: &str) -> Result<Option<Lease>, StoreError> {
     let row = query("SELECT instance, renewals FROM leases WHERE claimant = $1")
         .bind(claimant)
-        .fetch_optional(connection)
-        .await?;
+        .fetch_optional(connection)?;
     row.map_or(Ok(None), |row| joined(&row))
 }
 

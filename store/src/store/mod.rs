@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::engine::{
-    AsyncConnection, Checkpointer, Columns as _, DatabaseFiles, DatabaseOrigin, Direct, Jobs, Memory, Opened,
-    Options, QUEUE, Reader, Readers, Stepper, Upgrade, WriteHealth, Writer, close, data_version, open, query,
+    Checkpointer, Columns as _, Connection, DatabaseFiles, DatabaseOrigin, Direct, Jobs, Memory, Opened,
+    Options, QUEUE, Reader, Readers, Upgrade, WriteHealth, Writer, close, data_version, open, query,
 };
 use crate::payments::cache::Recent;
 use crate::payments::many_payments::ManyPayments;
@@ -46,7 +46,7 @@ struct Shared {
     references: References,
     health: Arc<WriteHealth>,
     /// Not one of the readers, because the number that it tells is relative to one connection. `None` once closed.
-    watcher: tokio::sync::Mutex<Option<AsyncConnection>>,
+    watcher: tokio::sync::Mutex<Option<Connection>>,
     progress: watch::Receiver<u64>,
     refuse_before: u64,
     origin: DatabaseOrigin,
@@ -57,18 +57,18 @@ struct Shared {
 
 struct Tasks {
     closing: oneshot::Sender<()>,
-    writer: JoinHandle<()>,
+    /// Tells when the writer's thread has ended.
+    writer: oneshot::Receiver<()>,
     checkpointer: JoinHandle<()>,
 }
 
 impl Store {
-    /// Opens a database and brings it to this program's schema. Call it in a tokio runtime, where its two tasks then
-    /// run: one writes, the other makes checkpoints.
+    /// Opens a database and brings it to this program's schema. Call it in a tokio runtime, where the task then
+    /// runs that makes checkpoints; the writer has a thread of its own.
     pub(crate) async fn open_with(options: Options, upgrade: &dyn Upgrade) -> Result<Self, StoreError> {
         let Opened {
-            writer_options,
+            settings,
             writer,
-            steps,
             checkpointer,
             readers,
             watcher,
@@ -86,11 +86,9 @@ impl Store {
         let (progressed, progress) = watch::channel(0);
 
         let (turn, health) = (Arc::default(), Arc::<WriteHealth>::default());
-        let stepper = Stepper::new(steps, Arc::clone(&memory));
         let writer = Writer {
-            options: writer_options,
+            settings,
             connection: Some(writer),
-            stepper,
             state: Default::default(),
             memory,
             files: Arc::clone(&files),
@@ -113,7 +111,9 @@ impl Store {
         };
         let tasks = Tasks {
             closing,
-            writer: tokio::spawn(writer.run(queue, closed)),
+            writer: writer
+                .start(queue, closed)
+                .map_err(|error| StoreError::File { path: options.path.clone(), source: Arc::new(error) })?,
             checkpointer: tokio::spawn(checkpointer.run(committed)),
         };
         Ok(Self(Arc::new(Shared {
@@ -140,15 +140,15 @@ impl Store {
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Tasks { closing, writer, checkpointer }) = tasks else { return };
         let _ = closing.send(());
-        if let Err(error) = writer.await {
-            tracing::error!(%error, "the writer ended badly; what it had answered is stored");
+        if writer.await.is_err() {
+            tracing::error!("the writer ended badly; what it had answered is stored");
         }
         // Readers close before the last checkpoint, so that it need not wait for them.
         self.0.recent.close();
         self.0.direct.close();
         self.0.readers.close().await;
         if let Some(watcher) = self.0.watcher.lock().await.take() {
-            close(watcher).await;
+            close(watcher);
         }
         if let Err(error) = checkpointer.await {
             tracing::warn!(%error, "the checkpoint task ended badly; the next start takes over what it left");
@@ -166,7 +166,7 @@ impl Store {
     pub async fn outside_change(&self) -> Result<i64, StoreError> {
         let mut watcher = self.0.watcher.lock().await;
         let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
-        data_version(watcher).await
+        data_version(watcher)
     }
 
     /// A text that changes when an index moves or something is added to a chain, whoever committed it. Claims do not
@@ -174,7 +174,7 @@ impl Store {
     pub async fn outside_progress(&self) -> Result<String, StoreError> {
         let mut watcher = self.0.watcher.lock().await;
         let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
-        query(PROGRESS).fetch_one(watcher).await?.text("progress")
+        query(PROGRESS).fetch_one(watcher)?.text("progress")
     }
 
     /// A payment without a claim can be claimed only if its block is from this time or later, in seconds since 1970

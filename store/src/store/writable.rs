@@ -36,14 +36,13 @@ impl Write for Moment {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(
             "INSERT INTO meta (name, value) VALUES ('tried_writing_at_ms', $1)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
         .bind(self.0.to_string())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What this machine is, on one line.
 pub(crate) fn machine() -> String {
@@ -60,18 +61,11 @@ pub(crate) fn beside(value: f64, unit: &str, what: &str) {
     println!("    {value} {unit}  {what}");
 }
 
-/// Processor time of this process so far. Unlike a duration, it does not depend on who else wants the processor.
-///
-/// The sum over the threads is exact, and leaves out those that have ended; the process's own time has them, in hundredths
-/// of a second.
+/// Processor time of this process so far, of all its threads. Unlike a duration, it does not depend on who else wants the
+/// processor.
 pub(crate) fn processor() -> Duration {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let nanoseconds = |thread: std::fs::DirEntry| {
-        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    let running = Duration::from_nanos(threads.filter_map(nanoseconds).sum());
-    running.max(Duration::from_secs_f64(cpu_seconds("self").unwrap_or_default()))
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// User and system time of a process, in seconds, from its `stat`: fields 14 and 15, in hundredths.

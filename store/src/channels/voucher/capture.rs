@@ -8,7 +8,7 @@ use crate::engine::{Columns as _, WriteTransaction, amount_bytes, chain_id, quer
 use crate::rows::{Captured, StoreError};
 
 /// Captures what was used, once. `None` if there is no such grant of this claimant.
-pub(crate) async fn capture(
+pub(crate) fn capture(
     transaction: &mut WriteTransaction<'_>,
     payment: PaymentId,
     claimant: &str,
@@ -22,8 +22,7 @@ pub(crate) async fn capture(
     )
     .bind(payment.0.as_slice())
     .bind(claimant)
-    .fetch_optional(transaction.connection())
-    .await?;
+    .fetch_optional(transaction.connection())?;
     let Some(grant) = grant else { return Ok(None) };
     if grant.flag("is_captured")? {
         return Ok(Some(Captured::Done { amount: grant.amount("captured")?, settled: false }));
@@ -41,14 +40,13 @@ pub(crate) async fn capture(
     .bind(chain_id(chain))
     .bind(contract.as_slice())
     .bind(channel.as_slice())
-    .fetch_one(transaction.connection())
-    .await?;
+    .fetch_one(transaction.connection())?;
     let (_, account) = account::accepted(channel, &row)?;
     let counted = totals::counted(&row)?;
     // Both were made of this price, and their sum is within the ceiling.
     let spent = Amount(account.spent.0.saturating_add(amount.0));
     let reserved = Amount(account.reserved.0.saturating_sub(price.0));
-    let state = state::state(transaction.connection(), chain, contract, channel).await?;
+    let state = state::state(transaction.connection(), chain, contract, channel)?;
     let share = totals::share(spent, state.as_ref());
     transaction.gather(|totals: &mut TotalsChanges| totals.account(chain, counted, share));
     query(
@@ -62,12 +60,10 @@ pub(crate) async fn capture(
     .bind(amount_bytes(reserved).to_vec())
     .bind(share.map(|(asset, _)| asset.address().to_vec()))
     .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
-    .execute(transaction.connection())
-    .await?;
+    .execute(transaction.connection())?;
     query("UPDATE voucher_grants SET captured = $2 WHERE payment_id = $1")
         .bind(payment.0.as_slice())
         .bind(amount_bytes(amount).to_vec())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
     Ok(Some(Captured::Done { amount, settled: false }))
 }

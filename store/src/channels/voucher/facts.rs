@@ -1,14 +1,10 @@
-//! Everything that the decision on a voucher needs, in two statements of one text.
-//!
-//! One statement per fact would cost the writer's thread ten turns per voucher, which would be most of its cost.
-
-use std::sync::LazyLock;
+//! Everything that the decision on a voucher needs, in two statements.
 
 use salt402_protocol::{Amount, B256, ChannelState, Descriptor};
 
-use crate::channels::events::{CLAIMED, EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
+use crate::channels::events::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
 use crate::channels::{state, totals};
-use crate::engine::{AsyncConnection, AsyncRow, Columns as _, bound, chain_id, query};
+use crate::engine::{Columns as _, Connection, Row, bound, chain_id, query};
 use crate::rows::{Lease, NewVoucher, Opening, Share, Stand, StoreError, VoucherAccount};
 use crate::store::lease;
 
@@ -70,10 +66,10 @@ macro_rules! opened_before {
     ($time:literal) => {
         concat!(
             "(EXISTS (SELECT 1 FROM channel_events e
-                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $7 AND e.canonical
+                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $5 AND e.canonical
                         AND COALESCE(e.block_timestamp, 0) < ", $time, ")
               OR EXISTS (SELECT 1 FROM channel_events e
-                         WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $7
+                         WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $5
                            AND NOT e.canonical AND COALESCE(e.block_timestamp, 0) < ", $time, "))"
         )
     };
@@ -85,11 +81,11 @@ const FACTS: &str = concat!("
            (SELECT MAX(s.live_from) FROM sources s WHERE s.chain_id = c.chain_id AND s.contract = $2) AS live_from,
            EXISTS (SELECT 1 FROM open_halts h WHERE h.chain_id = c.chain_id) AS halted,
            ", opened_before!("(SELECT COALESCE(MAX(refuse_before), 0) FROM restores)"), " AS before_restore,
-           ", opened_before!("$8"), " AS before_database,
+           ", opened_before!("$6"), " AS before_database,
            EXISTS (SELECT 1 FROM incidents i
                    WHERE i.chain_id = c.chain_id AND i.resolved_at_ms IS NULL
                      AND i.payer = (SELECT o.payer FROM channel_events o INDEXED BY channel_events_of
-                                    WHERE o.chain_id = $1 AND o.contract = $2 AND o.channel = $3 AND o.kind = $7
+                                    WHERE o.chain_id = $1 AND o.contract = $2 AND o.channel = $3 AND o.kind = $5
                                       AND o.canonical LIMIT 1)) AS loss,
            EXISTS (SELECT 1 FROM channel_closings x
                    WHERE x.chain_id = $1 AND x.contract = $2 AND x.channel = $3) AS closing,
@@ -97,40 +93,30 @@ const FACTS: &str = concat!("
            l.instance, l.renewals
     FROM chains c
     LEFT JOIN vouchers v ON v.chain_id = $1 AND v.contract = $2 AND v.channel = $3
-    LEFT JOIN voucher_grants g ON g.payment_id = $6
+    LEFT JOIN voucher_grants g ON g.payment_id = $4
     LEFT JOIN claims k ON k.payment_id = g.payment_id
-    LEFT JOIN leases l ON l.claimant = $9
+    LEFT JOIN leases l ON l.claimant = $7
     WHERE c.chain_id = $1");
-
-/// Both as one text: a turn of the writer's thread costs more than what is read in it. Parameters have the same numbers in both.
-static EVENTS_AND_FACTS: LazyLock<&'static str> =
-    LazyLock::new(|| Box::leak(format!("{}; {FACTS}", state::EVENTS_OF).into_boxed_str()));
 
 impl Facts {
     /// Reads them. `None` if the channel's opening is not on the chain.
-    pub(super) async fn of(
-        voucher: &NewVoucher,
-        connection: &mut AsyncConnection,
-    ) -> Result<Option<Self>, StoreError> {
+    pub(super) fn of(voucher: &NewVoucher, connection: &mut Connection) -> Result<Option<Self>, StoreError> {
         let (chain, contract, id) = (voucher.chain, voucher.contract, voucher.voucher.channel);
-        let mut rows = query(*EVENTS_AND_FACTS)
+        let events = state::events(connection, chain, contract, id)?;
+        let Events { state: Some(state), opened: Some(opened), deposit, cancelled_at } = Events::of(&events)?
+        else {
+            return Ok(None);
+        };
+        let row = query(FACTS)
             .bind(chain_id(chain))
             .bind(contract.as_slice())
             .bind(id.as_slice())
-            .bind(CLAIMED)
-            .bind(TOPPED_UP)
             .bind(voucher.voucher.payment_id(chain, contract).0.to_vec())
             .bind(OPENED)
             .bind(bound(voucher.opened_from))
             .bind(voucher.claimant.as_str())
-            .fetch_all(connection)
-            .await?;
-        // The last row is that of the chain. Without one there are no events of it either.
-        let Some(row) = rows.pop() else { return Ok(None) };
-        let Events { state: Some(state), opened: Some(opened), deposit, cancelled_at } = Events::of(rows)?
-        else {
-            return Ok(None);
-        };
+            .fetch_optional(connection)?;
+        let Some(row) = row else { return Ok(None) };
         let Some(descriptor) = state.descriptor else { return Ok(None) };
         let stand = Stand {
             cursor: row.maybe_number("cursor_number")?,
@@ -169,7 +155,7 @@ impl Facts {
 }
 
 impl Known {
-    fn of(row: &AsyncRow) -> Result<Option<Self>, StoreError> {
+    fn of(row: &Row) -> Result<Option<Self>, StoreError> {
         let Some(request) = row.maybe_hash("request_digest")? else { return Ok(None) };
         Ok(Some(Self {
             request,
@@ -191,9 +177,9 @@ struct Events {
 }
 
 impl Events {
-    fn of(rows: Vec<AsyncRow>) -> Result<Self, StoreError> {
-        let mut events = Self { state: state::fold(&rows)?, opened: None, deposit: None, cancelled_at: None };
-        for row in &rows {
+    fn of(rows: &[Row]) -> Result<Self, StoreError> {
+        let mut events = Self { state: state::fold(rows)?, opened: None, deposit: None, cancelled_at: None };
+        for row in rows {
             let (kind, block_number) = (row.number("kind")?, row.number("block_number")?);
             let kind = i64::try_from(kind).unwrap_or_default();
             if kind == OPENED {

@@ -4,7 +4,7 @@ use salt402_protocol::Amount;
 
 use crate::channels::events::{OPENED, TOPPED_UP};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::{AsyncConnection, Columns as _, bound, chain_id, query};
+use crate::engine::{Columns as _, Connection, bound, chain_id, query};
 use crate::rows::{NewVoucher, StoreError, VoucherResult};
 
 /// The greatest total of a channel's deposits up to a block. The index is named, because SQLite would otherwise read
@@ -22,10 +22,10 @@ const DEPOSITED_BY: &str = "
 
 impl NewVoucher {
     /// Why the channel's money may not be claimable. `None` if it is.
-    pub(super) async fn unfunded(
+    pub(super) fn unfunded(
         &self,
         facts: &Facts,
-        connection: &mut AsyncConnection,
+        connection: &mut Connection,
     ) -> Result<Option<VoucherResult>, StoreError> {
         let state = &facts.state;
         if facts.before_restore {
@@ -60,7 +60,7 @@ impl NewVoucher {
         let (opening, confirmations) = (facts.opening.block_number, facts.opening.confirmations);
         let cursor = (opening + confirmations).saturating_sub(1);
         let deep = match (cursor + 1).checked_sub(needed) {
-            Some(height) => self.deposited_by(height, facts, connection).await?,
+            Some(height) => self.deposited_by(height, facts, connection)?,
             None => Amount::ZERO,
         };
         if self.voucher.ceiling > deep {
@@ -75,11 +75,11 @@ impl NewVoucher {
     }
 
     /// All that was deposited up to a block, without blocks above a lower fork.
-    async fn deposited_by(
+    fn deposited_by(
         &self,
         height: u64,
         facts: &Facts,
-        connection: &mut AsyncConnection,
+        connection: &mut Connection,
     ) -> Result<Amount, StoreError> {
         let height = facts.stand.lower_fork_at.map_or(height, |fork| fork.min(height));
         // Mostly the last deposit is deep enough, and nothing more is read.
@@ -93,8 +93,7 @@ impl NewVoucher {
             .bind(OPENED)
             .bind(TOPPED_UP)
             .bind(bound(height))
-            .fetch_one(connection)
-            .await?;
+            .fetch_one(connection)?;
         match row.maybe_hash("total")? {
             Some(_) => row.amount("total"),
             None => Ok(Amount::ZERO),

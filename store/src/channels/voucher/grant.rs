@@ -5,26 +5,27 @@ use salt402_protocol::{Amount, Descriptor};
 use crate::chains::chain::count_claim;
 use crate::channels::totals::{self, TotalsChanges};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::{
-    AsyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query,
-};
+use crate::engine::{Connection, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query};
 use crate::rows::{NewVoucher, Share, StoreError, VoucherAccount, VoucherGrant, VoucherResult};
 
-/// The three rows of a grant, in one turn of the writer's thread, which costs more than the rows. In the claim, the channel takes
-/// the place of a payment's reference.
-const NOTE: &str = "
+const ACCOUNT: &str = "
     INSERT INTO vouchers (chain_id, contract, channel, ceiling, signature, spent, updated_at_ms, counted_asset, counted,
                           reserved)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $18)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (chain_id, contract, channel)
     DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature, spent = excluded.spent,
                   updated_at_ms = excluded.updated_at_ms, counted_asset = excluded.counted_asset, counted = excluded.counted,
-                  reserved = excluded.reserved;
+                  reserved = excluded.reserved";
+
+/// In the claim, the channel takes the place of a payment's reference.
+const CLAIM: &str = "
     INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant, claimed_at_ms,
                         block_number, block_hash)
-    VALUES ($10, $1, $11, $12, $3, $13, $7, $14, $15);
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+const GRANT: &str = "
     INSERT INTO voucher_grants (payment_id, chain_id, contract, channel, ceiling, price, by_use)
-    VALUES ($10, $1, $2, $3, $16, $17, $19)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 impl Write for NewVoucher {
     type Output = VoucherResult;
@@ -34,12 +35,12 @@ impl Write for NewVoucher {
     /// Its rows are of no payment's name.
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
-        let (mut result, shares) = self.decide(transaction.connection()).await?;
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
+        let (mut result, shares) = self.decide(transaction.connection())?;
         if let VoucherResult::Granted(grant) = &mut result
             && grant.claimed_at_ms.is_none()
         {
-            self.note(grant, shares, transaction).await?;
+            self.note(grant, shares, transaction)?;
             grant.claimed_at_ms = Some(self.now_ms);
             count_claim(transaction, self.chain);
         }
@@ -53,14 +54,11 @@ type Shares = (Option<Share>, Option<Share>);
 impl NewVoucher {
     /// A channel that left the chain grants nothing, not even again. An earlier grant is given again, whatever else
     /// became of the channel. Everything after that is about a new grant.
-    pub(super) async fn decide(
-        &self,
-        connection: &mut AsyncConnection,
-    ) -> Result<(VoucherResult, Shares), StoreError> {
-        let Some(facts) = Facts::of(self, connection).await? else {
-            return Ok((self.of_past(connection).await?, (None, None)));
+    pub(super) fn decide(&self, connection: &mut Connection) -> Result<(VoucherResult, Shares), StoreError> {
+        let Some(facts) = Facts::of(self, connection)? else {
+            return Ok((self.of_past(connection)?, (None, None)));
         };
-        let result = self.judge(&facts, connection).await?;
+        let result = self.judge(&facts, connection)?;
         let after = match &result {
             VoucherResult::Granted(grant) => totals::share(grant.account.spent, Some(&facts.state)),
             _ => facts.counted,
@@ -70,12 +68,12 @@ impl NewVoucher {
 
     /// What to say of a channel that the contract does not have: one of before may. What was granted on its vouchers is
     /// given again, and nothing more is.
-    async fn of_past(&self, connection: &mut AsyncConnection) -> Result<VoucherResult, StoreError> {
+    fn of_past(&self, connection: &mut Connection) -> Result<VoucherResult, StoreError> {
         let mut result = VoucherResult::UnknownChannel;
         for (contract, signer) in &self.past {
             let there = Self { contract: *contract, signer: *signer, past: Vec::new(), ..self.clone() };
-            let Some(facts) = Facts::of(&there, connection).await? else { continue };
-            match there.judge(&facts, connection).await? {
+            let Some(facts) = Facts::of(&there, connection)? else { continue };
+            match there.judge(&facts, connection)? {
                 VoucherResult::Granted(grant) if !grant.first => return Ok(VoucherResult::Granted(grant)),
                 held @ VoucherResult::HeldElsewhere(_) => return Ok(held),
                 _ => result = VoucherResult::PastContract(*contract),
@@ -84,11 +82,7 @@ impl NewVoucher {
         Ok(result)
     }
 
-    async fn judge(
-        &self,
-        facts: &Facts,
-        connection: &mut AsyncConnection,
-    ) -> Result<VoucherResult, StoreError> {
+    fn judge(&self, facts: &Facts, connection: &mut Connection) -> Result<VoucherResult, StoreError> {
         if let Some(refusal) = self.stranger(&facts.descriptor) {
             return Ok(refusal);
         }
@@ -127,7 +121,7 @@ impl NewVoucher {
         if descriptor.exit_delay < self.least_exit_delay {
             return Ok(VoucherResult::LeavesTooSoon(descriptor.exit_delay));
         }
-        if let Some(refusal) = self.unfunded(facts, connection).await? {
+        if let Some(refusal) = self.unfunded(facts, connection)? {
             return Ok(refusal);
         }
         let ceiling = self.voucher.ceiling;
@@ -160,7 +154,7 @@ impl NewVoucher {
 
     /// Writes the account, the claim and its price in one transaction. What is accepted and not claimed grows by the
     /// price.
-    async fn note(
+    fn note(
         &self,
         grant: &VoucherGrant,
         (counted, share): Shares,
@@ -168,7 +162,7 @@ impl NewVoucher {
     ) -> Result<(), StoreError> {
         let now_ms = integer("the time of a claim", self.now_ms)?;
         transaction.gather(|totals: &mut TotalsChanges| totals.account(self.chain, counted, share));
-        query(NOTE)
+        query(ACCOUNT)
             .bind(chain_id(self.chain))
             .bind(self.contract.as_slice())
             .bind(self.voucher.channel.as_slice())
@@ -178,18 +172,28 @@ impl NewVoucher {
             .bind(now_ms)
             .bind(share.map(|(asset, _)| asset.address().to_vec()))
             .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
+            .bind(amount_bytes(grant.account.reserved).to_vec())
+            .execute(transaction.connection())?;
+        query(CLAIM)
             .bind(grant.payment.0.as_slice())
+            .bind(chain_id(self.chain))
             .bind(grant.opening.transaction.as_slice())
             .bind(self.request.0.as_slice())
-            .bind(self.claimant.clone())
+            .bind(self.voucher.channel.as_slice())
+            .bind(self.claimant.as_str())
+            .bind(now_ms)
             .bind(bound(grant.opening.block_number))
             .bind(grant.opening.block_hash.as_slice())
+            .execute(transaction.connection())?;
+        query(GRANT)
+            .bind(grant.payment.0.as_slice())
+            .bind(chain_id(self.chain))
+            .bind(self.contract.as_slice())
+            .bind(self.voucher.channel.as_slice())
             .bind(amount_bytes(self.voucher.ceiling).to_vec())
             .bind(amount_bytes(self.price).to_vec())
-            .bind(amount_bytes(grant.account.reserved).to_vec())
             .bind(self.by_use)
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(())
     }
 }

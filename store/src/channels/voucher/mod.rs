@@ -23,7 +23,7 @@ impl Store {
     /// What [`Store::accept_voucher`] would return. Nothing is written.
     pub async fn look_at_voucher(&self, voucher: &NewVoucher) -> Result<VoucherResult, StoreError> {
         let mut reader = self.reader().await?;
-        voucher.decide(reader.connection()?).await.map(|(result, _)| result)
+        voucher.decide(reader.connection()?).map(|(result, _)| result)
     }
 
     /// The contracts of a chain of whose channels a voucher was accepted, in order.
@@ -37,8 +37,7 @@ impl Store {
             )
             .bind(chain_id(chain))
             .bind(last)
-            .fetch_optional(reader.connection()?)
-            .await?;
+            .fetch_optional(reader.connection()?)?;
             let Some(row) = row else { return Ok(contracts) };
             let contract = row.address("contract")?;
             last = contract.to_vec();
@@ -54,8 +53,7 @@ impl Store {
         )
         .bind(chain_id(chain))
         .bind(contract.as_slice())
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter()
             .map(|row| {
                 let (voucher, account) = account::accepted(row.hash("channel")?, row)?;
