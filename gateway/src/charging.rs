@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::execution::{Executions, given_up};
+use crate::execution::{Deliveries, Executions, given_up};
 
 /// How often it is looked for what is to be done.
 const TICK: Duration = Duration::from_secs(1);
@@ -84,10 +84,11 @@ impl Charging {
     }
 
     /// Moves and counts what is charged until [`Charging::finish`].
-    pub(crate) fn begin(&self, executions: &Executions) {
-        let (this, executions) = (self.clone(), executions.clone());
+    pub(crate) fn begin(&self, executions: &Executions, deliveries: &Deliveries) {
+        let (this, executions, deliveries) = (self.clone(), executions.clone(), deliveries.clone());
         self.tasks.spawn(async move {
-            this.stop.clone().run_until_cancelled(this.keep(&executions)).await;
+            let is_running = |payment| executions.is_running(payment) || deliveries.is_running(payment);
+            this.stop.clone().run_until_cancelled(this.keep(&is_running)).await;
         });
     }
 
@@ -176,14 +177,14 @@ impl Charging {
         Ok((amount, moved))
     }
 
-    async fn keep(&self, executions: &Executions) {
+    async fn keep(&self, is_running: &(dyn Fn(PaymentId) -> bool + Sync)) {
         let room = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             match self.store.due_charges(now_ms(), PAGE).await {
                 Ok(due) => {
                     for charge in due {
                         if charge.state == ChargeState::Running {
-                            self.give_up(&charge, executions).await;
+                            self.give_up(&charge, is_running).await;
                             continue;
                         }
                         if self.is_busy(charge.payment) {
@@ -209,8 +210,8 @@ impl Charging {
     }
 
     /// Charges nothing for a request that nobody has had run until its authorization ended.
-    async fn give_up(&self, charge: &Charge, executions: &Executions) {
-        if executions.is_running(charge.payment) {
+    async fn give_up(&self, charge: &Charge, is_running: &(dyn Fn(PaymentId) -> bool + Sync)) {
+        if is_running(charge.payment) {
             return;
         }
         tracing::info!(payment = %charge.payment, "an authorization has ended before its request was answered: nothing is charged");
