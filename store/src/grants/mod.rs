@@ -8,6 +8,7 @@ mod claim;
 pub(crate) mod exposure;
 mod exposure_sums;
 pub(crate) mod outcome;
+pub(crate) mod kept_for;
 pub(crate) mod quote_life;
 mod refunds;
 pub(crate) mod reservations;
