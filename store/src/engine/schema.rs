@@ -84,6 +84,7 @@ fn migrations() -> Vec<Migration> {
         (30, "unserved parts", include_str!("../../migrations/0030_unserved_parts.sql")),
         (31, "charges", include_str!("../../migrations/0031_charges.sql")),
         (32, "settlement signatures", include_str!("../../migrations/0032_settlement_signatures.sql")),
+        (33, "charges written off", include_str!("../../migrations/0033_charges_written_off.sql")),
     ];
     steps
         .into_iter()
