@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{
-    Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand, OperatorCommand,
-    SettlementsCommand, UnservedCommand,
+    Args, ChainCommand, ChannelCommand, ChargesCommand, Command, ConfigCommand, IncidentsCommand,
+    OperatorCommand, SettlementsCommand, UnservedCommand,
 };
 
 pub use config::parse_price;
@@ -84,6 +84,9 @@ pub fn run() -> ExitCode {
             Command::Unserved(UnservedCommand::List(list)) => commands::unserved(&list).await,
             Command::Unserved(UnservedCommand::Settle(settle)) => commands::settle_unserved(&settle).await,
             Command::Unserved(UnservedCommand::Retry(retry)) => commands::retry_unserved(&retry).await,
+            Command::Charges(ChargesCommand::List(list)) => commands::charges(&list).await,
+            Command::Charges(ChargesCommand::Show(show)) => commands::show_charge(&show).await,
+            Command::Charges(ChargesCommand::WriteOff(off)) => commands::write_charge_off(&off).await,
             Command::Settlements(SettlementsCommand::List(list)) => commands::settlements(&list).await,
             Command::Settlements(SettlementsCommand::Show(show)) => commands::show_settlement(&show).await,
             Command::Settlements(SettlementsCommand::Retry(retry)) => {

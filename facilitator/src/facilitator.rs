@@ -9,7 +9,7 @@ use salt402_http::{Recent, clock};
 use salt402_protocol::x402::request::Request;
 use salt402_protocol::x402::response::{SettleResponse, SupportedResponse, VerifyResponse};
 use salt402_protocol::{Amount, ChainId, PaymentId, X402Reason};
-use salt402_store::{IndexChanges, Store, Told};
+use salt402_store::{IndexChanges, KeptFor, Store, Told};
 use tokio::time::Instant;
 
 use crate::authorization::Authorization;
@@ -17,7 +17,7 @@ use crate::callers::{Caller, FacilitatorError};
 use crate::metrics;
 use crate::policy::Policy;
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
-use crate::said::{digest_of, of_another, outcome_of, signed, taken, told, unavailable, used};
+use crate::said::{OF_ANOTHER, digest_of, of_another, outcome_of, signed, taken, told, unavailable, used};
 use crate::settler::{Approved, Recorded, SettleFault, Settled, Settler};
 use crate::supported::supported;
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts};
@@ -99,7 +99,7 @@ impl Facilitator {
     ) -> Result<SettleResponse, FacilitatorError> {
         let start = Instant::now();
         let request = Request::parse(body)?;
-        let settled = match self.settled(&request, body, caller).await {
+        let settled = match self.settled(&request, body, caller, key).await {
             Ok((authorization, settled)) => {
                 self.told_once(authorization, settled, key.map(|key| digest_of(key, caller))).await
             }
@@ -181,34 +181,39 @@ impl Facilitator {
         request: &Request<'_>,
         body: &Bytes,
         caller: Option<&Caller>,
+        key: Option<&str>,
     ) -> Result<(Authorization, Settled), NoVerdict> {
-        if let Some(found) = self.claimed(request, caller).await? {
+        if let Some(found) = self.claimed(request, caller, key).await? {
             return Ok(found);
         }
-        match self.claim(request, body, caller).await {
+        match self.claim(request, body, caller, key).await {
             Ok(settled) => Ok(settled),
             // A copy may have been claimed, and settled, while this one was looked at: a nonce that is used then is its doing.
-            Err(error) => self.claimed(request, caller).await?.ok_or(error),
+            Err(error) => self.claimed(request, caller, key).await?.ok_or(error),
         }
     }
 
-    /// What was claimed is told to whoever shows the same signature, whatever the clock says now.
+    /// What was claimed is told to whoever shows the same signature, whatever the clock says now. What a gateway keeps for a request
+    /// is that gateway's alone.
     async fn claimed(
         &self,
         request: &Request<'_>,
         caller: Option<&Caller>,
+        key: Option<&str>,
     ) -> Result<Option<(Authorization, Settled)>, NoVerdict> {
         let rules = caller.map(|caller| &caller.rules);
-        if let Ok(read) = read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None)
-            && read.after_signature.is_none()
-            && let Some(known) =
-                self.0.settler.outcome(read.authorization.chain, read.authorization.id()).await?
-        {
-            self.0.held.release(&read.authorization);
-            let settled = told(&read, known)?;
-            return Ok(Some((read.authorization, settled)));
+        let read = match read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None) {
+            Ok(read) if read.after_signature.is_none() => read,
+            _ => return Ok(None),
+        };
+        let (chain, id) = (read.authorization.chain, read.authorization.id());
+        if self.0.settler.kept_for(chain, id, key).await? == KeptFor::Another {
+            return Err(refuse(used(&read.authorization), OF_ANOTHER).into());
         }
-        Ok(None)
+        let Some(known) = self.0.settler.outcome(chain, id).await? else { return Ok(None) };
+        self.0.held.release(&read.authorization);
+        let settled = told(&read, known)?;
+        Ok(Some((read.authorization, settled)))
     }
 
     async fn claim(
@@ -216,6 +221,7 @@ impl Facilitator {
         request: &Request<'_>,
         body: &Bytes,
         caller: Option<&Caller>,
+        key: Option<&str>,
     ) -> Result<(Authorization, Settled), NoVerdict> {
         let read = self.read(request, caller, Purpose::Settle)?;
         self.sees(read.authorization.chain).await?;
@@ -230,18 +236,20 @@ impl Facilitator {
             Ok(facts) => facts.payer.has_code,
             // It was unused when a server was told that it is valid. Whoever used it since, it may have paid the payee:
             // the settler looks for that, and sends nothing.
-            Err(NoVerdict::Refused(refusal))
-                if refusal.reason == used(&read.authorization) && self.was_valid(&read.authorization) =>
-            {
+            Err(error) => {
+                let is_used = matches!(&error, NoVerdict::Refused(refusal) if refusal.reason == used(&read.authorization));
+                if !is_used || !self.was_valid(&read.authorization, key).await? {
+                    return Err(error);
+                }
                 true
             }
-            Err(error) => return Err(error),
         };
         let approved = Approved {
             authorization: read.authorization.clone(),
             charge: read.charge,
             payer_has_code,
             caller: caller.map(|caller| caller.name.clone()),
+            key: key.map(str::to_owned),
             payload: body.clone().into(),
         };
         let authorization = approved.authorization.clone();
@@ -333,9 +341,14 @@ impl Facilitator {
         }
     }
 
-    /// Whether this process has called a payment valid, not long ago, as it was signed now.
-    fn was_valid(&self, authorization: &Authorization) -> bool {
-        self.valid().known(&authorization.id()).is_some_and(|known| *known == signed(authorization))
+    /// Whether a payment was called valid, as it was signed now: by this process, not long ago, or to a gateway that has kept it since for
+    /// the request that is settled with this key. It keeps what is valid alone, and that is on disk.
+    async fn was_valid(&self, authorization: &Authorization, key: Option<&str>) -> Result<bool, NoVerdict> {
+        let id = authorization.id();
+        if self.valid().known(&id).is_some_and(|known| *known == signed(authorization)) {
+            return Ok(true);
+        }
+        Ok(self.0.settler.kept_for(authorization.chain, id, key).await? == KeptFor::Key)
     }
 
     fn valid(&self) -> MutexGuard<'_, Recent<PaymentId, B256>> {

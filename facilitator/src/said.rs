@@ -19,6 +19,10 @@ pub(crate) fn of_another() -> Refusal {
     refuse(X402Reason::InvalidPaymentRequirements, detail)
 }
 
+/// Why a payment is not settled for whoever asks: a gateway of this database keeps it for the request that it was shown with.
+pub(crate) const OF_ANOTHER: &str = "a gateway over this facilitator's database keeps this payment for a request, and it is settled \
+                                     with that gateway's key alone";
+
 /// What was signed, to whom and for how much, in one word. A payer can sign several payments with one nonce.
 pub(crate) fn signed(authorization: &Authorization) -> B256 {
     let Authorization { token, payee, amount, signature, .. } = authorization;

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
-use salt402_store::Told;
+use salt402_store::{KeptFor, Told};
 
 use crate::authorization::Authorization;
 
@@ -18,6 +18,8 @@ pub struct Approved {
     pub payer_has_code: bool,
     /// The name of the token that the caller showed. `None` where callers show none.
     pub caller: Option<String>,
+    /// The key of the request, by which its caller can ask again.
+    pub key: Option<String>,
     /// The body of the request as it came. It holds the signature.
     pub payload: Bytes,
 }
@@ -54,6 +56,18 @@ pub trait Settler: Send + Sync + 'static {
     async fn outcome(&self, chain: ChainId, id: PaymentId) -> Result<Option<Known>, SettleFault> {
         self.known(chain, id).await
     }
+
+    /// For whose request an authorization is kept here, where it is asked with a key. What was signed can be read on its way to the
+    /// chain, so whoever has it may be anybody.
+    ///
+    /// # Errors
+    /// It could not be read.
+    async fn kept_for(
+        &self,
+        chain: ChainId,
+        id: PaymentId,
+        key: Option<&str>,
+    ) -> Result<KeptFor, SettleFault>;
 
     /// Claims the authorization, sends its transaction, and waits for the outcome as long as is configured. A second
     /// call for the same authorization joins the first.

@@ -14,7 +14,7 @@ use salt402_protocol::typed_data::{
 };
 use salt402_protocol::x402::digest::Domain;
 use salt402_protocol::{ChainId, PaymentId};
-use salt402_store::Told;
+use salt402_store::{KeptFor, Told};
 use serde_json::{Value, json};
 
 use crate::authorization::Authorization;
@@ -314,6 +314,8 @@ pub(crate) struct Memory {
     pub(crate) approved: Mutex<Vec<Approved>>,
     pub(crate) fault: Mutex<Option<SettleFault>>,
     pub(crate) told: Mutex<HashMap<PaymentId, Option<B256>>>,
+    /// The key of the request for which a gateway keeps each payment.
+    pub(crate) kept: Mutex<Option<String>>,
     /// Whether what settled has left the chain with its block.
     pub(crate) unsettled: AtomicBool,
     /// Why nothing is settled.
@@ -326,6 +328,14 @@ pub(crate) struct Memory {
 impl Settler for Memory {
     async fn known(&self, _: ChainId, id: PaymentId) -> Result<Option<Known>, SettleFault> {
         Ok(self.claimed.lock().unwrap().get(&id).cloned())
+    }
+
+    async fn kept_for(&self, _: ChainId, _: PaymentId, key: Option<&str>) -> Result<KeptFor, SettleFault> {
+        Ok(match &*self.kept.lock().unwrap() {
+            None => KeptFor::Nobody,
+            Some(own) if Some(own.as_str()) == key => KeptFor::Key,
+            Some(_) => KeptFor::Another,
+        })
     }
 
     async fn settle(&self, approved: Approved) -> Result<Settled, SettleFault> {

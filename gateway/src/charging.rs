@@ -8,8 +8,8 @@
 //! | none | nothing was run: whoever shows the same again begins |
 //! | running | whoever shows the same again has it run again; if nobody does until the authorization ends, nothing is charged |
 //! | charged | it is moved or counted, whether or not anybody asks |
-//! | unpaid | it is tried again; its payer is served nothing more in this way until then |
-//! | settled | nothing |
+//! | unpaid | it is tried again, until its authorization has ended; its payer is served nothing more in this way until it is settled, or its operator writes it off |
+//! | settled, written off | nothing |
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::execution::{Executions, given_up};
+use crate::execution::{Deliveries, Executions, given_up};
 
 /// How often it is looked for what is to be done.
 const TICK: Duration = Duration::from_secs(1);
@@ -43,6 +43,9 @@ const PAUSE_MS: u64 = 2_000;
 const LONGEST_PAUSE_MS: u64 = 60_000;
 /// The longest pause of what was refused.
 const LONGEST_REFUSED_MS: u64 = 15 * 60_000;
+/// For how long after its authorization has ended something that was refused is tried once more: the chain's clock may be behind, and
+/// a transaction of before may still be mined.
+const AFTER_END_MS: u64 = LONGEST_REFUSED_MS;
 
 /// Charges what was used. Clones share one state.
 #[derive(Clone)]
@@ -84,10 +87,11 @@ impl Charging {
     }
 
     /// Moves and counts what is charged until [`Charging::finish`].
-    pub(crate) fn begin(&self, executions: &Executions) {
-        let (this, executions) = (self.clone(), executions.clone());
+    pub(crate) fn begin(&self, executions: &Executions, deliveries: &Deliveries) {
+        let (this, executions, deliveries) = (self.clone(), executions.clone(), deliveries.clone());
         self.tasks.spawn(async move {
-            this.stop.clone().run_until_cancelled(this.keep(&executions)).await;
+            let is_running = |payment| executions.is_running(payment) || deliveries.is_running(payment);
+            this.stop.clone().run_until_cancelled(this.keep(&is_running)).await;
         });
     }
 
@@ -110,15 +114,6 @@ impl Charging {
         let ends_at_ms = authorized
             .ends_at
             .map_or(now_ms.saturating_add(VOUCHER_MS), |ends_at| ends_at.saturating_mul(1000));
-        if left_s.is_some_and(|left| left < LEAST_LEFT_S)
-            && self.store.charge(payment.payment_id).await.map_err(failed)?.is_none()
-        {
-            let detail = format!(
-                "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: sign anew, \
-                 for maxTimeoutSeconds"
-            );
-            return Err(Problem::new(Code::SignatureRefused, detail));
-        }
         let new = NewCharge {
             payment: payment.payment_id,
             chain: payment.chain,
@@ -131,6 +126,17 @@ impl Charging {
             ends_at_ms,
             now_ms,
         };
+        // It is given up on disk, so that it stands in for nothing that is signed anew. One that was begun goes on.
+        if left_s.is_some_and(|left| left < LEAST_LEFT_S)
+            && self.store.give_up_charge(new.clone()).await.map_err(failed)?
+        {
+            self.moved(payment.payment_id).await?;
+            let detail = format!(
+                "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: sign anew, \
+                 for maxTimeoutSeconds"
+            );
+            return Err(Problem::new(Code::SignatureRefused, detail));
+        }
         match self.store.begin_charge(new).await.map_err(failed)? {
             Begun::Running { first } => {
                 if first {
@@ -146,8 +152,8 @@ impl Charging {
             }
             Begun::Owing => {
                 let detail = "an earlier request of this payer was served, and what it used could not be settled: nothing more \
-                              is charged by use until it is. Let the balance and Permit2's allowance cover it, or pay in \
-                              another way";
+                              is charged by use until it is. Let the balance and Permit2's allowance cover it; if what was \
+                              signed for it has ended, ask the server's operator; or pay in another way";
                 Err(Problem::new(Code::PayerRefused, detail).retry_after(LONGEST_PAUSE_MS))
             }
             Begun::Exposed(open) => {
@@ -176,14 +182,14 @@ impl Charging {
         Ok((amount, moved))
     }
 
-    async fn keep(&self, executions: &Executions) {
+    async fn keep(&self, is_running: &(dyn Fn(PaymentId) -> bool + Sync)) {
         let room = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             match self.store.due_charges(now_ms(), PAGE).await {
                 Ok(due) => {
                     for charge in due {
                         if charge.state == ChargeState::Running {
-                            self.give_up(&charge, executions).await;
+                            self.give_up(&charge, is_running).await;
                             continue;
                         }
                         if self.is_busy(charge.payment) {
@@ -209,8 +215,8 @@ impl Charging {
     }
 
     /// Charges nothing for a request that nobody has had run until its authorization ended.
-    async fn give_up(&self, charge: &Charge, executions: &Executions) {
-        if executions.is_running(charge.payment) {
+    async fn give_up(&self, charge: &Charge, is_running: &(dyn Fn(PaymentId) -> bool + Sync)) {
+        if is_running(charge.payment) {
             return;
         }
         tracing::info!(payment = %charge.payment, "an authorization has ended before its request was answered: nothing is charged");
@@ -239,7 +245,8 @@ impl Charging {
     }
 
     async fn note(&self, charge: &Charge, amount: Amount, moved: &Moved) -> Result<(), StoreError> {
-        if charge.state == ChargeState::Settled {
+        let is_done = matches!(moved, Moved::Done(_));
+        if charge.state == ChargeState::Settled || (charge.state == ChargeState::WrittenOff && !is_done) {
             return Ok(());
         }
         let pause = |longest: u64| {
@@ -255,12 +262,15 @@ impl Charging {
             Moved::Pending(problem) => {
                 let due = now_ms().saturating_add(pause(LONGEST_PAUSE_MS));
                 let refused = charge.state == ChargeState::Unpaid;
-                self.store.postpone_charge(charge.payment, refused, due, problem.detail.clone()).await
+                self.store.postpone_charge(charge.payment, refused, Some(due), problem.detail.clone()).await
             }
             Moved::Refused(problem) => {
-                tracing::error!(payment = %charge.payment, payer = %charge.payer, %amount, why = problem.detail,
+                let now_ms = now_ms();
+                let has_ended = now_ms > charge.ends_at_ms.saturating_add(AFTER_END_MS);
+                let due = (!has_ended).then(|| now_ms.saturating_add(pause(LONGEST_REFUSED_MS)));
+                let next = if has_ended { "never: see `salt402 charges`" } else { "again" };
+                tracing::error!(payment = %charge.payment, payer = %charge.payer, %amount, why = problem.detail, tried = next,
                     "what a request used could not be settled: its payer is served nothing more by use until it is");
-                let due = now_ms().saturating_add(pause(LONGEST_REFUSED_MS));
                 self.store.postpone_charge(charge.payment, true, due, problem.detail.clone()).await
             }
         }

@@ -40,6 +40,16 @@ impl PaymentId {
         text.extend_from_slice(&place.to_be_bytes());
         Self(keccak256(text))
     }
+
+    /// The `Idempotency-Key` with which a signed payment is settled that a verifier has kept for a request of a claimant. A facilitator
+    /// over the verifier's database settles it for no other key: what was signed can be read on its way to the chain.
+    ///
+    /// ```text
+    /// keccak256( claimant ‖ request digest (32 bytes) ‖ payment id (32 bytes) ), as 0x and 64 digits
+    /// ```
+    pub fn settlement_key(self, claimant: &str, request: B256) -> String {
+        keccak256([claimant.as_bytes(), request.as_slice(), self.0.as_slice()].concat()).to_string()
+    }
 }
 
 impl fmt::Display for PaymentId {

@@ -67,6 +67,7 @@ pub use follow::past::Past;
 pub use follow::undecoded::UndecodedLog;
 pub use follow::unreadable::UnreadableTransaction;
 pub use grants::exposure::Exposure;
+pub use grants::kept_for::KeptFor;
 pub use grants::outcome::{Outcome, StoredOutcome};
 pub use grants::quote_life::QuoteLife;
 pub use grants::reservations::{KeptPayment, NewReservation, Reserved, ReservedTerms};

@@ -10,12 +10,13 @@ use reqwest::StatusCode;
 use salt402_protocol::Asset;
 use salt402_tests::x402::{FACILITATOR, Terms, X402Payer};
 use salt402_tests::{
-    Act, Answer, CHAT_DONE, Facilitating, FacilitatorOptions, Scripted, Stack, StackOptions, TestService,
-    chat_chunk, inference,
+    Act, Answer, CHAT_DONE, Facilitating, FacilitatorOptions, PAYEE_KEY, Scripted, Stack, StackOptions,
+    TestService, chat_chunk, inference,
 };
 use serde_json::{Value, json};
 
 use crate::SALT402;
+use crate::claiming::channel;
 use crate::vouchers::{accounts, opened, refused, served, show, taking_vouchers};
 
 const SIGNATURES: &str = "
@@ -63,17 +64,40 @@ fn ceiling(required: &Value) -> u128 {
 
 /// What is sent to authorize what is asked, with the nonce of a number.
 fn sign(stand: &Facilitating, payer: &X402Payer, required: &Value, number: u64) -> String {
+    sign_until(stand, payer, required, number, Terms::new(payer.address, 0, number).valid_before)
+}
+
+/// The same, with a deadline in seconds since 1970.
+fn sign_until(
+    stand: &Facilitating,
+    payer: &X402Payer,
+    required: &Value,
+    number: u64,
+    valid_before: u64,
+) -> String {
     let accepted = &required["accepts"][0];
     assert_eq!(
         (&accepted["scheme"], &accepted["extra"]["facilitatorAddress"]),
         (&json!("upto"), &json!(FACILITATOR))
     );
-    let terms = Terms::new(accepted["payTo"].as_str().unwrap().parse().unwrap(), ceiling(required), number);
+    let terms = Terms {
+        valid_before,
+        ..Terms::new(accepted["payTo"].as_str().unwrap().parse().unwrap(), ceiling(required), number)
+    };
     let mut payload =
         payer.upto(&stand.wrapped, &terms, FACILITATOR.parse().unwrap())["paymentPayload"].take();
     payload["accepted"] = accepted.clone();
     payload["resource"] = required["resource"].clone();
     STANDARD.encode(payload.to_string())
+}
+
+/// What `salt402 charges` says of a stand's charges, with its exit code.
+fn charges(stand: &Facilitating, args: &[&str]) -> (i32, String) {
+    let mut command = std::process::Command::new(SALT402);
+    command.arg("charges").args(args).arg("--config").arg(stand.stack.config()).env("SALT402_LOG", "off");
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
 async fn post(stand: &Facilitating, path: &str, body: &Value, signed: Option<&str>) -> Answer {
@@ -286,6 +310,11 @@ async fn t8_a_payer_whose_charge_cannot_be_settled_is_served_no_more_until_it_is
     assert_eq!(answer.code(), "payer_refused", "the answer is not given for nothing: {}", answer.body);
     assert!(!answer.headers.contains_key("payment-required"));
     assert_eq!(stand.paid(&stand.wrapped).await, 0);
+    let (code, listed) = charges(&stand, &["list"]);
+    assert!(
+        code == 0 && listed.contains(&format!("{USED} of ")) && listed.contains("is owed, and tried again"),
+        "{listed}"
+    );
 
     // The allowance is back before the next one is verified, so that the debt alone stands in its way.
     let next = chat("next", false);
@@ -308,6 +337,70 @@ async fn t8_a_payer_whose_charge_cannot_be_settled_is_served_no_more_until_it_is
     let served = post(&stand, CHAT, &next, Some(&another)).await;
     assert_eq!(settled(&served)["amount"], USED.to_string());
     paid(&stand, 2 * USED).await;
+    let (_, listed) = charges(&stand, &["list", "--all"]);
+    assert_eq!(listed.matches("is settled").count(), 2, "{listed}");
+    assert_eq!(charges(&stand, &["list"]).1, "no charge is open\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t8_what_is_owed_for_good_is_shown_and_written_off_and_its_payer_is_served_again() {
+    let stand = stand().await;
+    let payer = X402Payer::new();
+    let body = chat("revoked", false);
+    let signed = sign(&stand, &payer, &asked(&stand, CHAT, &body).await, 1);
+    stand.stack.upstream.delay(Duration::from_millis(1500));
+    let revoked = async {
+        while stand.stack.upstream.asked() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stand.approve(payer.address, &stand.wrapped, U256::ZERO).await;
+    };
+    let (answer, ()) = tokio::join!(post(&stand, CHAT, &body, Some(&signed)), revoked);
+    stand.stack.upstream.delay(Duration::ZERO);
+    assert_eq!(answer.code(), "payer_refused", "{}", answer.body);
+    let (_, listed) = charges(&stand, &["list"]);
+    let payment = listed.split(' ').next().unwrap().to_owned();
+    let (code, shown) = charges(&stand, &["show", &payment]);
+    assert!(code == 2 && shown.contains("said last: ") && shown.contains("tried: "), "{code} {shown}");
+    let json: Value = serde_json::from_str(&charges(&stand, &["list", "--json"]).1).unwrap();
+    assert_eq!((&json[0]["state"], &json[0]["amount"]), (&json!("unpaid"), &json!(USED.to_string())));
+
+    let (code, said) = charges(&stand, &["write-off", &payment, "--note", " "]);
+    assert!(code == 1 && said.contains("--note"), "{said}");
+    let unknown = format!("0x{}", "77".repeat(32));
+    let (code, said) = charges(&stand, &["write-off", &unknown, "--note", "lost"]);
+    assert!(code == 1 && said.contains("nothing is charged by use of a payment"), "{said}");
+    let (code, said) = charges(&stand, &["write-off", &payment, "--note", "a friend\u{1b}[2J"]);
+    assert!(code == 0 && said.contains("is written off"), "{said}");
+    let (code, said) = charges(&stand, &["write-off", &payment, "--note", "twice"]);
+    assert!(code == 1 && said.contains("is written off: a friend\\u001b[2J"), "{said}");
+    assert_eq!(charges(&stand, &["show", &payment]).0, 2);
+    assert_eq!(charges(&stand, &["list"]).1, "no charge is open\n");
+
+    // Its payer is served again, and pays for that alone. What is written off is not given for nothing.
+    stand.approve(payer.address, &stand.wrapped, U256::MAX).await;
+    let next = chat("next", false);
+    let another = sign(&stand, &payer, &asked(&stand, CHAT, &next).await, 2);
+    assert_eq!(settled(&post(&stand, CHAT, &next, Some(&another)).await)["amount"], USED.to_string());
+    paid(&stand, USED).await;
+}
+
+/// What is signed for a moment is settled too late. It is given up, and the next signature for the same request is heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_ends_too_soon_stands_in_the_way_of_no_other() {
+    let stand = stand().await;
+    let payer = X402Payer::new();
+    let body = inference("soon");
+    let required = asked(&stand, "/v1/inference", &body).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let soon = sign_until(&stand, &payer, &required, 1, now + 20);
+    let refused = post(&stand, "/v1/inference", &body, Some(&soon)).await;
+    assert!(refused.body.contains("sign anew"), "{}", refused.body);
+    let signed = sign(&stand, &payer, &required, 2);
+    let answer = post(&stand, "/v1/inference", &body, Some(&signed)).await;
+    assert_eq!(settled(&answer)["amount"], USED.to_string());
+    paid(&stand, USED).await;
+    assert_eq!(stand.stack.upstream.asked(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -466,6 +559,36 @@ async fn t22_of_a_voucher_what_was_used_is_spent_and_the_rest_pays_for_the_next(
 }
 
 const ROWS: &str = r#"[{"id":1},{"id":2},{"id":3}]"#;
+
+/// What a request uses that is under way could not be claimed of a closed channel.
+#[tokio::test(flavor = "multi_thread")]
+async fn t22_a_channel_is_closed_when_the_requests_have_ended_that_were_granted_on_it() {
+    const MOST: u64 = 1016;
+    let options = StackOptions { model: "charge = \"used\"".into(), ..taking_vouchers() };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let opened = opened(&mut stack, Asset::Native, 4 * MOST, 1).await;
+    let id = opened.id.to_string();
+    stack.upstream.delay(Duration::from_secs(5));
+    let proof = opened.proof(MOST);
+    let closing = async {
+        while stack.upstream.asked() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        channel(&stack, &["close", &id], Some(PAYEE_KEY)).await
+    };
+    let (answer, (success, said)) = tokio::join!(show(&stack, "one", &proof), closing);
+    assert!(!success && said.contains("have requests under way"), "{said}");
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    stack.upstream.delay(Duration::ZERO);
+    refused(&stack, "two", &opened.proof(2 * MOST)).await;
+    let give_up = Instant::now() + Duration::from_secs(30);
+    let mut closed = channel(&stack, &["close", &id], Some(PAYEE_KEY)).await;
+    while !closed.0 && Instant::now() < give_up {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        closed = channel(&stack, &["close", &id], Some(PAYEE_KEY)).await;
+    }
+    assert!(closed.0 && closed.1.contains("closed"), "{}", closed.1);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_charged_by_the_rows_and_bytes_of_its_answer() {

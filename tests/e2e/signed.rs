@@ -221,3 +221,34 @@ async fn a_payment_that_was_sent_when_the_process_was_killed_is_served_for_the_s
     }
     assert_eq!(stand.stack.upstream.asked(), 2);
 }
+
+/// Whoever is told of a success serves for it. So nobody is told but the server to which its payer showed it, though the whole
+/// signature can be read in the mempool.
+#[tokio::test(flavor = "multi_thread")]
+async fn t5_whoever_reads_a_payment_in_the_mempool_is_told_nothing_and_its_payer_is_served() {
+    let stand = stand().await;
+    let payer = X402Payer::new();
+    let body = inference("in the mempool");
+    let required = required(&stand.stack.infer(&body, &[]).await);
+    let price: u128 = required["accepts"][0]["amount"].as_str().unwrap().parse().unwrap();
+    let signed = sign(&payer, &stand.wrapped, &required, 1);
+    let mut question = json!({ "x402Version": 2, "paymentRequirements": required["accepts"][0] });
+    question["paymentPayload"] = serde_json::from_slice(&STANDARD.decode(&signed).unwrap()).unwrap();
+    stand.stack.anvil.automine(false).await;
+    let read = async {
+        while stand.stack.anvil.ask("txpool_status", json!([])).await["pending"] == "0x0" {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let before = [stand.settle(&question).await, stand.settle_copy(&question).await];
+        stand.stack.anvil.automine(true).await;
+        stand.stack.anvil.mine(1).await;
+        (before, [stand.settle(&question).await, stand.settle_copy(&question).await])
+    };
+    let (answer, (before, after)) = tokio::join!(show(&stand, &body, &signed), read);
+    for told in before.iter().chain(&after) {
+        assert_eq!(told["success"], false, "{told}");
+        assert_eq!(told["errorReason"], "invalid_exact_evm_nonce_already_used", "{told}");
+    }
+    assert!(answer.status.is_success(), "{}", answer.body);
+    assert_eq!(stand.paid(&stand.wrapped).await, price);
+}

@@ -93,6 +93,7 @@ impl Shop {
             authorization,
             payer_has_code: false,
             caller: None,
+            key: None,
             payload: Default::default(),
         }
     }

@@ -8,13 +8,14 @@ use salt402_protocol::{Amount, PaymentId};
 use salt402_store::{Store, Unserved};
 
 use crate::args::{ListArgs, RetryArgs, UnservedSettleArgs};
+use crate::commands::open_gateways;
 use crate::config::Config;
 use crate::out::say;
 
 /// Prints payments without an answer, the last changed first. The database may be in use.
 pub(crate) async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let mut none = true;
-    for store in open(&Config::load(&args.at.config)?).await? {
+    for store in open_gateways(&Config::load(&args.at.config)?).await? {
         let unserved = store.all_unserved(args.all, args.limit).await?;
         none &= unserved.is_empty();
         let mut batches = BTreeSet::new();
@@ -50,7 +51,7 @@ pub(crate) async fn settle(args: &UnservedSettleArgs) -> anyhow::Result<ExitCode
     }
     let payment = PaymentId(args.payment);
     let mut done = false;
-    for store in open(&Config::load(&args.made_good.at.config)?).await? {
+    for store in open_gateways(&Config::load(&args.made_good.at.config)?).await? {
         done |= store.settle_unserved(payment, note.to_owned()).await?;
         store.close().await;
     }
@@ -65,7 +66,7 @@ pub(crate) async fn settle(args: &UnservedSettleArgs) -> anyhow::Result<ExitCode
 pub(crate) async fn retry(args: &RetryArgs) -> anyhow::Result<ExitCode> {
     let payment = PaymentId(args.payment);
     let mut done = false;
-    for store in open(&Config::load(&args.at.config)?).await? {
+    for store in open_gateways(&Config::load(&args.at.config)?).await? {
         done |= store.reopen_unserved(payment).await?;
         store.close().await;
     }
@@ -80,21 +81,6 @@ fn unknown(payment: PaymentId) -> String {
     format!(
         "{payment} is no payment that was given up and not made good; `salt402 unserved list` names those that are"
     )
-}
-
-/// The databases in which a gateway may keep its outcomes: the one of all parts, and its own if it runs alone.
-async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
-    let mut paths = vec![config.database(), config.gateway_database()];
-    paths.retain(|path| path.exists());
-    if paths.is_empty() {
-        // Opening it reports that it does not exist.
-        paths.push(config.database());
-    }
-    let mut stores = Vec::with_capacity(paths.len());
-    for path in paths {
-        stores.push(super::open(path).await?);
-    }
-    Ok(stores)
 }
 
 /// The command that gives a payment back; of a channel, and in a gateway's own database, none is known.

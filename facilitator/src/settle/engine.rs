@@ -9,7 +9,7 @@ use salt402_chain::AccountState;
 use salt402_http::{Bucket, Rate, Recent};
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
 use salt402_store::{
-    GasBudget, IndexChanges, SettlementAttempt, SettlementClaim, SettlementFilter, SettlementRow,
+    GasBudget, IndexChanges, KeptFor, SettlementAttempt, SettlementClaim, SettlementFilter, SettlementRow,
     SettlementState, Store, StoreError, Told,
 };
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::authorization::{Authorization, Method};
 use crate::metrics;
+use crate::said::OF_ANOTHER;
 use crate::settle::kept;
 use crate::settle::lane::{Lane, Parts};
 use crate::settle::lock::{self, LockError};
@@ -226,6 +227,15 @@ impl Settler for Engine {
         }
     }
 
+    async fn kept_for(
+        &self,
+        chain: ChainId,
+        id: PaymentId,
+        key: Option<&str>,
+    ) -> Result<KeptFor, SettleFault> {
+        self.store.kept_for(chain, id, key).await.map_err(fault)
+    }
+
     async fn settle(&self, approved: Approved) -> Result<Settled, SettleFault> {
         let authorization = &approved.authorization;
         let chain = authorization.chain;
@@ -254,7 +264,8 @@ impl Settler for Engine {
         let cap = self.options.gas_caps.of(&authorization.method);
         let new =
             kept::new(&approved, cap, since).map_err(|error| SettleFault::Storage(error.to_string()))?;
-        let row = match self.store.claim_settlement(new, self.options.budgets).await.map_err(fault)? {
+        let key = approved.key.clone();
+        let row = match self.store.claim_settlement(new, self.options.budgets, key).await.map_err(fault)? {
             SettlementClaim::New(row) => {
                 lane.wake.notify_one();
                 row
@@ -268,6 +279,11 @@ impl Settler for Engine {
                     });
                 }
                 row
+            }
+            SettlementClaim::OfAnother => {
+                let reason = kept::used_reason(&authorization.method);
+                self.refused(&approved, "refused", OF_ANOTHER.to_owned()).await;
+                return Err(SettleFault::Refused { reason, detail: OF_ANOTHER.to_owned() });
             }
             SettlementClaim::OverBudget { budget, retry_after_ms } => {
                 metrics::settling::refused(chain, budget.name());

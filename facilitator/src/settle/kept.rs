@@ -134,7 +134,14 @@ mod tests {
             *place = Some(permit);
         }
         let charge = U256::from(1);
-        Approved { authorization, charge, payer_has_code: true, caller: None, payload: Bytes::new() }
+        Approved {
+            authorization,
+            charge,
+            payer_has_code: true,
+            caller: None,
+            key: None,
+            payload: Bytes::new(),
+        }
     }
 
     fn row(approved: &Approved) -> SettlementRow {

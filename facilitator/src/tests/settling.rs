@@ -296,6 +296,38 @@ async fn what_one_caller_verified_no_other_settles() {
     assert_eq!(settled.amount.map(|amount| amount.0), Some(U256::from(900)));
 }
 
+/// Its signature can be read in the mempool. And what was valid when it was kept may have been settled by somebody else since, which no
+/// process has to remember.
+#[tokio::test]
+async fn what_a_gateway_keeps_is_settled_with_its_key_alone_also_by_the_next_process() {
+    for payment in [
+        request("exact", Payer::new(1).authorize(1)),
+        request("exact", Payer::new(1).permit(1)),
+        with(&request("upto", Payer::new(1).permit_upto(1)), "/paymentRequirements/amount", "0"),
+    ] {
+        let stand = Stand::new();
+        *stand.settler.kept.lock().unwrap() = Some("own".to_owned());
+        let is_refused = async || {
+            for key in [None, Some("another")] {
+                let answer = stand.settle_with(&payment, key).await;
+                let used = [X402Reason::NonceAlreadyUsed, X402Reason::Permit2InvalidNonce];
+                assert!(
+                    !answer.success && answer.error_reason.is_some_and(|why| used.contains(&why)),
+                    "{answer:?}"
+                );
+                assert_eq!(answer.transaction, None);
+            }
+        };
+        is_refused().await;
+        assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 0);
+        stand.accounts.0.lock().unwrap().nonce = Nonce::Used;
+        assert!(stand.settle_with(&payment, Some("own")).await.success);
+        assert!(stand.settle_with(&payment, Some("own")).await.success);
+        is_refused().await;
+        assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
+    }
+}
+
 /// Anybody can name a payer, and what is held of others must not be forgotten for that.
 #[tokio::test]
 async fn forged_payers_push_out_nobody() {

@@ -257,7 +257,26 @@ fn text<C: SolCall<Return = String>>(answer: Option<Bytes>) -> Option<String> {
     answer.and_then(|bytes| C::abi_decode_returns(&bytes).ok())
 }
 
-/// A contract answers with the selector of `isValidSignature`, and zeros after it.
+/// A contract answers with the selector of `isValidSignature`, and zeros after it: tokens and Permit2 compare the whole word.
 fn is_magic(answer: &[u8]) -> bool {
-    answer.len() >= 32 && answer.get(..4) == Some(IAsked::isValidSignatureCall::SELECTOR.as_slice())
+    let mut magic = [0; 32];
+    let (selector, _) = magic.split_at_mut(4);
+    selector.copy_from_slice(&IAsked::isValidSignatureCall::SELECTOR);
+    answer.get(..32) == Some(&magic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t14_the_word_of_a_contract_counts_where_the_chain_would_take_it() {
+        let word = |text: &str| alloy_primitives::hex::decode(text).unwrap();
+        let zeros = "00".repeat(28);
+        assert!(is_magic(&word(&format!("1626ba7e{zeros}"))));
+        assert!(is_magic(&word(&format!("1626ba7e{zeros}ff"))), "contracts may add words");
+        for none in ["", "1626ba7e", &format!("1626ba7e{}01", "00".repeat(27)), &format!("1626ba7f{zeros}")] {
+            assert!(!is_magic(&word(none)), "{none}");
+        }
+    }
 }

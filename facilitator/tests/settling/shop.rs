@@ -141,6 +141,7 @@ pub(crate) fn approved(payer: Address, nonce: u64, amount: u64) -> Approved {
         authorization,
         payer_has_code: false,
         caller: None,
+        key: None,
         payload: Bytes::new(),
     }
 }

@@ -5,8 +5,8 @@
 //! is there to be told, or if the upstream breaks the answer off. A process that is killed in between leaves behind that
 //! the answer was given.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,7 +74,19 @@ struct Once {
     rest: Frames,
     permit: Permit,
     attempt: Unserved,
-    meter: Option<Arc<Meter>>,
+    meter: Option<(Arc<Meter>, Counted)>,
+}
+
+/// A payment of which it is still being counted what its answer costs.
+struct Counted {
+    counted: Arc<Mutex<HashSet<PaymentId>>>,
+    payment: PaymentId,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.payment);
+    }
 }
 
 /// Runs paid requests of services: at most one run at a time per payment.
@@ -85,6 +97,8 @@ pub(crate) struct Deliveries {
     leave_grace: Duration,
     /// A std mutex, because nothing is awaited while it is held.
     running: Arc<Mutex<HashMap<PaymentId, Arc<Run>>>>,
+    /// Payments whose answers are given once and counted, from before it is on disk that they were given until their charge is.
+    counted: Arc<Mutex<HashSet<PaymentId>>>,
     /// Told when something is to be charged.
     charged: Arc<Notify>,
     tasks: TaskTracker,
@@ -93,16 +107,15 @@ pub(crate) struct Deliveries {
 /// What is charged of an answer that is given once, for what has passed of it: at its end, or when its client has left.
 struct Counting {
     deliveries: Deliveries,
-    payment: PaymentId,
     meter: Arc<Meter>,
-    /// Whether it was charged, or will not be.
-    done: bool,
+    /// `None`: it was charged, or will not be.
+    counted: Option<Counted>,
 }
 
 impl Counting {
     /// Writes down what is charged.
-    async fn charge(deliveries: Deliveries, payment: PaymentId, meter: Arc<Meter>) {
-        let charge = Some(meter.amount());
+    async fn charge(deliveries: Deliveries, counted: Counted, meter: Arc<Meter>) {
+        let (payment, charge) = (counted.payment, Some(meter.amount()));
         if let Err(error) = deliveries.store.put_charged_outcome_unkept(payment, charge).await {
             tracing::error!(%error, %payment, "what an answer cost could not be written down, and is not charged");
         }
@@ -110,20 +123,21 @@ impl Counting {
     }
 
     async fn end(mut self) {
-        self.done = true;
-        Self::charge(self.deliveries.clone(), self.payment, Arc::clone(&self.meter)).await;
+        if let Some(counted) = self.counted.take() {
+            Self::charge(self.deliveries.clone(), counted, Arc::clone(&self.meter)).await;
+        }
     }
 
     /// The answer broke off: it is run again, or nothing is charged.
     fn give_up(mut self) {
-        self.done = true;
+        self.counted = None;
     }
 }
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        if !self.done {
-            let charge = Self::charge(self.deliveries.clone(), self.payment, Arc::clone(&self.meter));
+        if let Some(counted) = self.counted.take() {
+            let charge = Self::charge(self.deliveries.clone(), counted, Arc::clone(&self.meter));
             self.deliveries.tasks.spawn(charge);
         }
     }
@@ -133,7 +147,28 @@ impl Deliveries {
     /// Deliveries that are written down in a store. A payment has `runs` runs at most, and a run whose answer is not
     /// kept goes on for `leave_grace` while nobody waits for it.
     pub(crate) fn new(store: Store, runs: u32, leave_grace: Duration, charged: Arc<Notify>) -> Self {
-        Self { store, runs, leave_grace, running: Arc::default(), charged, tasks: TaskTracker::new() }
+        Self {
+            store,
+            runs,
+            leave_grace,
+            running: Arc::default(),
+            counted: Arc::default(),
+            charged,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Whether the request of a payment is being run, or its answer is still being counted.
+    pub(crate) fn is_running(&self, payment: PaymentId) -> bool {
+        // In this order: what is counted was run before, and is counted before it is no more run.
+        self.lock().contains_key(&payment)
+            || self.counted.lock().unwrap_or_else(PoisonError::into_inner).contains(&payment)
+    }
+
+    /// Notes that an answer is counted.
+    fn count(&self, payment: PaymentId) -> Counted {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(payment);
+        Counted { counted: Arc::clone(&self.counted), payment }
     }
 
     /// Waits until nothing runs any more. No new run may begin meanwhile.
@@ -249,9 +284,10 @@ impl Deliveries {
             return Err(self.failed(attempt, left(), meter.is_some()).await?);
         }
         self.store.put_outcome_unkept(payment).await.map_err(unkept)?;
-        if let Some(meter) = &meter {
+        let meter = meter.map(|meter| {
             meter.begin(&head.headers);
-        }
+            (meter, self.count(payment))
+        });
         *entry.lock() = Some(Once { head, begun, rest, permit, attempt, meter });
         Ok(Ending::Once)
     }
@@ -298,9 +334,9 @@ impl Deliveries {
     fn give(&self, once: Once) -> Delivered {
         let Once { head, begun, rest, permit, attempt, meter } = once;
         let this = self.clone();
-        let counting = meter.map(|meter| {
+        let counting = meter.map(|(meter, counted)| {
             meter.pass(&begun);
-            Counting { deliveries: self.clone(), payment: attempt.payment, meter, done: false }
+            Counting { deliveries: self.clone(), meter, counted: Some(counted) }
         });
         let begun = futures::stream::iter((!begun.is_empty()).then_some(Ok(begun)));
         let rest = futures::stream::unfold(Some((rest, permit, attempt, counting)), move |state| {

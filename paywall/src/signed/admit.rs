@@ -21,7 +21,7 @@ use salt402_protocol::x402::request::Request;
 use salt402_protocol::x402::required::SignedHeader;
 use salt402_protocol::{
     Address, Amount, Asset, B128, ChainId, Code, PaymentId, Problem, Proof, QuoteId, RequestDigest,
-    SignedNonce, keccak256,
+    SignedNonce,
 };
 
 use crate::client::VerifierClient;
@@ -329,8 +329,7 @@ pub(crate) fn requirement(seller: &Seller<'_>, order: &Order) -> Requirement {
 
 /// The key under which a payment is settled. Nobody else has the same: it holds the claimant's name.
 pub(super) fn key(seller: &Seller<'_>, digest: RequestDigest, payment: PaymentId) -> String {
-    let parts = [seller.claimant.as_bytes(), digest.0.as_slice(), payment.0.as_slice()].concat();
-    keccak256(parts).to_string()
+    payment.settlement_key(seller.claimant, digest.0)
 }
 
 pub(super) fn refused(reason: &str, detail: &str) -> Problem {

@@ -2,7 +2,9 @@
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -12,6 +14,12 @@ use crate::values::money::Amount;
 use crate::wire::object::{self, Object};
 use crate::x402::required::{LONGEST_SIGNED, Offered, SignedHeader, SignedHeaderError};
 use crate::x402::text::{self, Text};
+
+/// Padding is left out, or is there as it must be: a token68 may have it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What a payer sends in `Authorization`. Nobody has judged it yet.
 #[derive(Clone, PartialEq, Eq)]
@@ -135,8 +143,7 @@ impl Credential {
         if text.len() > LONGEST_SIGNED {
             return Err(CredentialError::TooLong);
         }
-        let bytes =
-            URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| CredentialError::Base64)?;
+        let bytes = BASE64.decode(text).map_err(|_| CredentialError::Base64)?;
         let Object(sent) = serde_json::from_slice::<Object<Sent<'_>>>(&bytes).map_err(json)?;
         let Echo { id, realm, method, intent } = sent.challenge;
         let quote: QuoteId = id.0.parse().map_err(|_| {

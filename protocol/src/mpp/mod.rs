@@ -144,6 +144,17 @@ mod tests {
         }
         let twice = sent().to_string().replacen("\"value\":", "\"value\":\"8\",\"value\":", 1);
         assert!(Credential::read(&URL_SAFE_NO_PAD.encode(twice)).is_err());
+        // Of paddings, the right one or none.
+        let mut text = sent().to_string();
+        while text.len() % 3 != 1 {
+            text.push(' ');
+        }
+        let bare = URL_SAFE_NO_PAD.encode(text);
+        for (padding, is_read) in
+            [("", true), ("=", false), ("==", true), ("===", false), ("==\u{20}=", false)]
+        {
+            assert_eq!(Credential::read(&format!("{bare}{padding}")).is_ok(), is_read, "{padding:?}");
+        }
         assert_eq!(Credential::read("*"), Err(CredentialError::Base64));
         assert_eq!(Credential::read(&"A".repeat(LONGEST_SIGNED + 1)), Err(CredentialError::TooLong));
     }

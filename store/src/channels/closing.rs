@@ -20,7 +20,7 @@ struct Closing {
 
 impl Store {
     /// Takes no voucher of a channel from now on, because the payee is about to close it. Durable when this returns, so what
-    /// was accepted of the channel is final then, in whatever process it was.
+    /// was accepted of the channel is final then, in whatever process it was, once nothing of it is reserved.
     pub async fn begin_closing(
         &self,
         chain: ChainId,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! running ──answer and amount, in one transaction──▶ charged ──moved or counted──▶ settled
-//!    └── given up: amount 0 ──────────────────────────▶ ┘ └─ not moved ─▶ unpaid ─▶ ┘
+//!    └── given up: amount 0 ──────────────────────────▶ ┘ └─ not moved ─▶ unpaid ─▶ ┤
+//!                                                                           └────▶ written off, by the operator
 //! ```
 
 use salt402_protocol::{Address, Amount, ChainId, PaymentId, U256};
@@ -13,6 +14,19 @@ use crate::engine::{
 use crate::rows::{Begun, Charge, ChargeState, NewCharge, OpenCharges, StoreError};
 use crate::store::Store;
 
+/// The columns of a row.
+macro_rules! columns {
+    () => {
+        "payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged, COALESCE(amount, ceiling) AS amount,
+         question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, due_ms, tries, detail, note,
+         began_at_ms, changed_at_ms"
+    };
+}
+pub(super) use columns;
+
+/// The time of the next step where there is none: nothing more is tried, and it is still owed.
+const NEVER: i64 = i64::MAX;
+
 impl Store {
     /// Writes down that a request is about to be run, unless it was run before or its payer has too much open. Durable when
     /// this returns.
@@ -21,6 +35,15 @@ impl Store {
     /// The database could not be written.
     pub async fn begin_charge(&self, charge: NewCharge) -> Result<Begun, StoreError> {
         send(self.jobs(), charge).await
+    }
+
+    /// Writes down that a request is not run on an authorization, and that nothing is charged of it, unless the request was begun
+    /// before. Returns whether it was not begun before. Durable when this returns.
+    ///
+    /// # Errors
+    /// The database could not be written.
+    pub async fn give_up_charge(&self, charge: NewCharge) -> Result<bool, StoreError> {
+        send(self.jobs(), GiveUp(charge)).await
     }
 
     /// Gives an authorization up of which nothing was charged: its charge is 0. One that was charged stays as it is.
@@ -43,8 +66,8 @@ impl Store {
         .await
     }
 
-    /// Writes down that a charge was not moved, why, and when it is tried again, in milliseconds since 1970 UTC. `refused`: it
-    /// will hardly be moved, and its payer owes it.
+    /// Writes down that a charge was not moved, why, and when it is tried again, in milliseconds since 1970 UTC: `None` for never.
+    /// `refused`: it will hardly be moved, and its payer owes it.
     ///
     /// # Errors
     /// The database could not be written.
@@ -52,11 +75,12 @@ impl Store {
         &self,
         payment: PaymentId,
         refused: bool,
-        due_ms: u64,
+        due_ms: Option<u64>,
         detail: String,
     ) -> Result<(), StoreError> {
         let state = if refused { ChargeState::Unpaid } else { ChargeState::Charged };
-        send(self.jobs(), Conclude { payment, state, due_ms: Some(due_ms), detail }).await
+        let due_ms = Some(due_ms.map_or(NEVER, bound));
+        send(self.jobs(), Conclude { payment, state, due_ms, detail }).await
     }
 
     /// A charge; `None` if a payment has none.
@@ -65,32 +89,41 @@ impl Store {
     /// The database could not be read.
     pub async fn charge(&self, payment: PaymentId) -> Result<Option<Charge>, StoreError> {
         let mut reader = self.reader().await?;
-        let row = query(
-            "SELECT payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged,
-                    COALESCE(amount, ceiling) AS amount, question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, tries, detail
-             FROM charges WHERE payment_id = $1",
-        )
-        .bind(payment.0.as_slice())
-        .fetch_optional(reader.connection()?)?;
+        let row = query(concat!("SELECT ", columns!(), " FROM charges WHERE payment_id = $1"))
+            .bind(payment.0.as_slice())
+            .fetch_optional(reader.connection()?)?;
         row.as_ref().map(charge).transpose()
     }
 
-    /// Charges whose next step was due at a time, in milliseconds since 1970 UTC, at most `most` of them: those that are to be
-    /// moved, and those under way whose authorization has ended.
+    /// Charges whose next step was due at a time, in milliseconds since 1970 UTC: those that are to be moved or counted, and after
+    /// them those under way whose authorization has ended. At most `most` of each, so that neither hides the other.
     ///
     /// # Errors
     /// The database could not be read.
     pub async fn due_charges(&self, now_ms: u64, most: u32) -> Result<Vec<Charge>, StoreError> {
         let mut reader = self.reader().await?;
-        let rows = query(
-            "SELECT payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged,
-                    COALESCE(amount, ceiling) AS amount, question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, tries, detail
-             FROM charges WHERE due_ms <= $1 ORDER BY due_ms LIMIT $2",
-        )
-        .bind(bound(now_ms))
-        .bind(i64::from(most))
-        .fetch_all(reader.connection()?)?;
-        rows.iter().map(charge).collect()
+        let connection = reader.connection()?;
+        // Of what is never tried again, no time comes.
+        let now_ms = bound(now_ms).min(NEVER - 1);
+        let mut due = Vec::new();
+        for sql in [
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM charges WHERE due_ms <= $1 AND state <> 'running' ORDER BY due_ms LIMIT $2"
+            ),
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM charges WHERE due_ms <= $1 AND state = 'running' ORDER BY due_ms LIMIT $2"
+            ),
+        ] {
+            let rows = query(sql).bind(now_ms).bind(i64::from(most)).fetch_all(&mut *connection)?;
+            for row in &rows {
+                due.push(charge(row)?);
+            }
+        }
+        Ok(due)
     }
 
     /// What is open, of all payers. It reads each open one.
@@ -112,7 +145,7 @@ impl Store {
                     open.unpaid += 1;
                     open.unpaid_amount = Amount(open.unpaid_amount.0.saturating_add(row.amount("amount")?.0));
                 }
-                ChargeState::Settled => {}
+                ChargeState::Settled | ChargeState::WrittenOff => {}
             }
         }
         Ok(open)
@@ -123,7 +156,7 @@ fn state(row: &Row) -> Result<ChargeState, StoreError> {
     ChargeState::of(&row.text("state")?).ok_or(StoreError::Corrupt { column: "state" })
 }
 
-fn charge(row: &Row) -> Result<Charge, StoreError> {
+pub(super) fn charge(row: &Row) -> Result<Charge, StoreError> {
     let amount = row.amount("amount")?;
     Ok(Charge {
         payment: row.payment_id("payment_id")?,
@@ -135,8 +168,12 @@ fn charge(row: &Row) -> Result<Charge, StoreError> {
         question: row.flag("is_signed")?.then(|| row.bytes("question")).transpose()?,
         state: state(row)?,
         ends_at_ms: row.number("ends_at_ms")?,
+        due_ms: row.maybe_number("due_ms")?.filter(|due_ms| bound(*due_ms) < NEVER),
         tries: row.number("tries")?,
         detail: row.text("detail")?,
+        note: row.maybe_text("note")?,
+        began_at_ms: row.number("began_at_ms")?,
+        changed_at_ms: row.number("changed_at_ms")?,
     })
 }
 
@@ -146,13 +183,9 @@ impl Write for NewCharge {
     const CHANGES_PAYMENTS: bool = false;
 
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Begun, StoreError> {
-        let known = query(
-            "SELECT payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged,
-                    COALESCE(amount, ceiling) AS amount, question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, tries, detail
-             FROM charges WHERE payment_id = $1",
-        )
-        .bind(self.payment.0.as_slice())
-        .fetch_optional(transaction.connection())?;
+        let known = query(concat!("SELECT ", columns!(), " FROM charges WHERE payment_id = $1"))
+            .bind(self.payment.0.as_slice())
+            .fetch_optional(transaction.connection())?;
         if let Some(known) = known.as_ref().map(charge).transpose()? {
             return Ok(if known.state == ChargeState::Running {
                 Begun::Running { first: false }
@@ -171,10 +204,17 @@ impl Write for NewCharge {
                 return Ok(Begun::Exposed(Amount(open)));
             }
         }
+        self.insert(transaction)?;
+        Ok(Begun::Running { first: true })
+    }
+}
+
+impl NewCharge {
+    fn insert(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(
             "INSERT INTO charges (payment_id, chain_id, payer, request_digest, ceiling, question, state, began_at_ms,
-                                  ends_at_ms, due_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, $8)",
+                                  changed_at_ms, ends_at_ms, due_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $7, $8, $8)",
         )
         .bind(self.payment.0.as_slice())
         .bind(chain_id(self.chain))
@@ -185,7 +225,28 @@ impl Write for NewCharge {
         .bind(integer("the time of a charge", self.now_ms)?)
         .bind(bound(self.ends_at_ms))
         .execute(transaction.connection())?;
-        Ok(Begun::Running { first: true })
+        Ok(())
+    }
+}
+
+struct GiveUp(NewCharge);
+
+impl Write for GiveUp {
+    type Output = bool;
+
+    const CHANGES_PAYMENTS: bool = false;
+
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        let payment = self.0.payment;
+        let known = query("SELECT state FROM charges WHERE payment_id = $1")
+            .bind(payment.0.as_slice())
+            .fetch_optional(transaction.connection())?;
+        if known.is_some() {
+            return Ok(false);
+        }
+        self.0.insert(transaction)?;
+        Release(payment).write(transaction)?;
+        Ok(true)
     }
 }
 
@@ -235,7 +296,7 @@ pub(super) fn put(
     if known.is_none() || amount > ceiling {
         return Err(StoreError::AboveCeiling { payment, ceiling, amount });
     }
-    query("UPDATE charges SET state = 'charged', amount = $2, due_ms = $3 WHERE payment_id = $1")
+    query("UPDATE charges SET state = 'charged', amount = $2, due_ms = $3, changed_at_ms = $3 WHERE payment_id = $1")
         .bind(payment.0.as_slice())
         .bind(amount_bytes(amount).to_vec())
         .bind(bound(now_ms))
@@ -252,7 +313,7 @@ impl Write for Release {
 
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(
-            "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2
+            "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2, changed_at_ms = $2
              WHERE payment_id = $1 AND state = 'running'",
         )
         .bind(self.0.0.as_slice())
@@ -266,11 +327,11 @@ impl Write for Release {
     }
 }
 
-/// What became of a charge. One that is settled stays so.
+/// What became of a charge. One that is settled stays so, and so does one that was written off, unless it was moved after all.
 struct Conclude {
     payment: PaymentId,
     state: ChargeState,
-    due_ms: Option<u64>,
+    due_ms: Option<i64>,
     detail: String,
 }
 
@@ -281,13 +342,14 @@ impl Write for Conclude {
 
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(
-            "UPDATE charges SET state = $2, due_ms = $3, detail = $4, tries = tries + 1
-             WHERE payment_id = $1 AND state IN ('charged', 'unpaid')",
+            "UPDATE charges SET state = $2, due_ms = $3, detail = $4, tries = tries + 1, changed_at_ms = $5
+             WHERE payment_id = $1 AND (state IN ('charged', 'unpaid') OR state = 'written_off' AND $2 = 'settled')",
         )
         .bind(self.payment.0.as_slice())
         .bind(self.state.word())
-        .bind(self.due_ms.map(bound))
+        .bind(self.due_ms)
         .bind(self.detail.as_str())
+        .bind(clock::now_ms())
         .execute(transaction.connection())?;
         Ok(())
     }

@@ -4,9 +4,11 @@
 mod before_restore;
 mod captures;
 mod charges;
+mod charges_written_off;
 mod claim;
 pub(crate) mod exposure;
 mod exposure_sums;
+pub(crate) mod kept_for;
 pub(crate) mod outcome;
 pub(crate) mod quote_life;
 mod refunds;

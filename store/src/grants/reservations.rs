@@ -187,7 +187,10 @@ impl Write for NewReservation {
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Reserved, StoreError> {
         match self.look(transaction.connection())? {
             Look::Known(reserved) => return Ok(reserved),
-            Look::Released(kept) => return self.keep_again(transaction, kept),
+            Look::Released(kept) => {
+                let Some(payload) = &self.payload else { return Ok(Reserved::Released(kept)) };
+                return self.keep_again(transaction, payload);
+            }
             Look::Free => {}
         }
         let Some(payload) = &self.payload else { return Ok(Reserved::Unknown) };
@@ -232,25 +235,36 @@ impl NewReservation {
         Ok(if self.is_taken(connection)? { Look::Known(Reserved::Taken) } else { Look::Free })
     }
 
-    /// One that moved no money is tried again.
+    /// One that moved no money is tried again. Where its payer has signed another amount with the same nonce, that one is: it was
+    /// judged by the price of now.
     fn keep_again(
         &self,
         transaction: &mut WriteTransaction<'_>,
-        kept: KeptPayment,
+        payload: &[u8],
     ) -> Result<Reserved, StoreError> {
-        query("UPDATE reservations SET state = 'kept', reserved_at_ms = $2 WHERE payment_id = $1")
-            .bind(self.payment.0.as_slice())
-            .bind(integer("the time of a reservation", self.now_ms)?)
-            .execute(transaction.connection())?;
-        Ok(Reserved::Kept(kept))
+        let row = query(
+            "UPDATE reservations
+             SET state = 'kept', reserved_at_ms = $2, payload = CASE WHEN token = $3 AND amount = $4 THEN payload ELSE $5 END,
+                 token = $3, amount = $4
+             WHERE payment_id = $1 RETURNING payment_id, payload, state",
+        )
+        .bind(self.payment.0.as_slice())
+        .bind(integer("the time of a reservation", self.now_ms)?)
+        .bind(self.token.as_slice())
+        .bind(amount_bytes(self.amount).to_vec())
+        .bind(payload)
+        .fetch_optional(transaction.connection())?;
+        row.as_ref().map_or(Err(StoreError::Corrupt { column: "payment_id" }), kept).map(Reserved::Kept)
     }
 
+    /// Another payment of the payer for the same request. One of which nothing is charged pays for nothing, and stands in for none.
     fn earlier(&self, connection: &mut Connection) -> Result<Option<KeptPayment>, StoreError> {
         let row = query(
             "SELECT r.payment_id, r.payload, r.state FROM reservations r
              WHERE r.request_digest = $1 AND r.payer = $2 AND r.claimant = $3 AND r.reserved_at_ms >= $4
                AND r.state <> 'released' AND r.chain_id = $5
                AND ($6 OR NOT EXISTS (SELECT 1 FROM claims k WHERE k.payment_id = r.payment_id))
+               AND (r.captured IS NULL OR r.captured <> zeroblob(32))
              ORDER BY r.reserved_at_ms LIMIT 1",
         )
         .bind(self.request.as_slice())

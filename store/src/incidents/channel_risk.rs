@@ -2,7 +2,8 @@
 //! claimed or the money stays.
 //!
 //! Only an event on the chain can put a channel at risk, because a voucher is accepted only while nothing stands
-//! against it. So channels are checked in the step that applies the chain's events, in its transaction.
+//! against it. So channels are checked in the step that applies the chain's events, in its transaction. What is charged of a
+//! ceiling after such an event has the channel checked in the next step.
 
 use std::collections::BTreeSet;
 

@@ -74,10 +74,18 @@ pub struct Charge {
     pub state: ChargeState,
     /// When the authorization ends, in milliseconds since 1970 UTC.
     pub ends_at_ms: u64,
+    /// When its next step is due, in milliseconds since 1970 UTC. `None`: nothing more is tried.
+    pub due_ms: Option<u64>,
     /// How often it was tried to move it.
     pub tries: u64,
     /// Why it was not moved, in words.
     pub detail: String,
+    /// Why an operator wrote it off.
+    pub note: Option<String>,
+    /// When it was written down, in milliseconds since 1970 UTC.
+    pub began_at_ms: u64,
+    /// When it last changed, in milliseconds since 1970 UTC.
+    pub changed_at_ms: u64,
 }
 
 /// Without the question, in which there is a signature.
@@ -99,24 +107,31 @@ pub enum ChargeState {
     Running,
     /// The amount is known, and must still be moved or counted.
     Charged,
-    /// It could not be moved, and is tried again.
+    /// It could not be moved. It is tried again until its authorization has ended, and its payer owes it.
     Unpaid,
     /// It was moved or counted.
     Settled,
+    /// It was not moved, and an operator asks for it no more.
+    WrittenOff,
 }
 
 impl ChargeState {
-    pub(crate) const fn word(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Running, Self::Charged, Self::Unpaid, Self::Settled, Self::WrittenOff];
+
+    /// Its name, as the database has it.
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Charged => "charged",
             Self::Unpaid => "unpaid",
             Self::Settled => "settled",
+            Self::WrittenOff => "written_off",
         }
     }
 
     pub(crate) fn of(word: &str) -> Option<Self> {
-        [Self::Running, Self::Charged, Self::Unpaid, Self::Settled].into_iter().find(|it| it.word() == word)
+        Self::ALL.into_iter().find(|it| it.word() == word)
     }
 }
 

@@ -92,6 +92,8 @@ pub enum SettlementClaim {
     New(SettlementRow),
     /// It was claimed before, and nothing changed.
     Known(SettlementRow),
+    /// A verifier over this database keeps it for a request, and this was not asked with its key. Nothing was claimed.
+    OfAnother,
     /// A budget does not allow it, and nothing was claimed.
     OverBudget {
         /// Which budget.

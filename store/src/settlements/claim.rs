@@ -1,6 +1,9 @@
 //! Claiming a signed payment for settling: the first who does so settles it, and all others get what came of it.
 
-use crate::engine::{Connection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send};
+use crate::engine::{
+    Connection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send,
+};
+use crate::grants::kept_for::{KeptFor, kept_for};
 use crate::rows::{
     GasBudgets, NewSettlement, SettlementAttempt, SettlementClaim, SettlementRow, SettlementState, StoreError,
 };
@@ -9,7 +12,8 @@ use crate::store::Store;
 
 impl Store {
     /// Claims a signed payment for settling, unless it is claimed. One that failed before anything of it was mined can be
-    /// claimed again. Durable when this returns.
+    /// claimed again. One that a verifier over this database has kept for a request is claimed with its key alone
+    /// ([`PaymentId::settlement_key`](salt402_protocol::PaymentId::settlement_key)). Durable when this returns.
     ///
     /// # Errors
     /// The database could not be written. Nothing is claimed then.
@@ -17,14 +21,16 @@ impl Store {
         &self,
         new: NewSettlement,
         budgets: GasBudgets,
+        key: Option<String>,
     ) -> Result<SettlementClaim, StoreError> {
-        send(self.jobs(), Claim { new, budgets }).await
+        send(self.jobs(), Claim { new, budgets, key }).await
     }
 }
 
 struct Claim {
     new: NewSettlement,
     budgets: GasBudgets,
+    key: Option<String>,
 }
 
 impl Write for Claim {
@@ -33,8 +39,11 @@ impl Write for Claim {
     const CHANGES_PAYMENTS: bool = false;
 
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<SettlementClaim, StoreError> {
-        let Self { new, budgets } = self;
+        let Self { new, budgets, key } = self;
         let connection = transaction.connection();
+        if kept_for(connection, new.chain, new.payment, key.as_deref())? == KeptFor::Another {
+            return Ok(SettlementClaim::OfAnother);
+        }
         let known = orders::of_payment(connection, new.chain, new.payment)?;
         if let Some(row) = &known
             && !(row.state == SettlementState::Failed && row.again)

@@ -82,7 +82,7 @@ async fn what_is_charged_is_written_once_with_the_answer_and_never_above_the_cei
 
     assert_eq!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().len(), 1);
     fixture.store.settle_charge(id(1)).await.unwrap();
-    fixture.store.postpone_charge(id(1), true, 1, "late".into()).await.unwrap();
+    fixture.store.postpone_charge(id(1), true, Some(1), "late".into()).await.unwrap();
     assert_eq!(stands(&fixture, 1).await, (ChargeState::Settled, Some(amount(30))));
     assert!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().is_empty());
 }
@@ -105,7 +105,7 @@ async fn a_payer_has_a_bounded_part_open_and_none_while_it_owes() {
     // What was used counts in the place of what was authorized.
     fixture.store.put_charged_outcome(id(1), answer(), Some(amount(50))).await.unwrap();
     assert_eq!(begin(&fixture, new(3)).await, Begun::Running { first: true });
-    fixture.store.postpone_charge(id(1), true, 700, "no balance".into()).await.unwrap();
+    fixture.store.postpone_charge(id(1), true, Some(700), "no balance".into()).await.unwrap();
     assert_eq!(begin(&fixture, new(6)).await, Begun::Owing);
     let open = fixture.store.open_charges().await.unwrap();
     assert_eq!(open, OpenCharges { running: 4, charged: 0, unpaid: 1, unpaid_amount: amount(50) });
@@ -116,6 +116,72 @@ async fn a_payer_has_a_bounded_part_open_and_none_while_it_owes() {
     fixture.store.release_charge(id(2)).await.unwrap();
     fixture.store.settle_charge(id(2)).await.unwrap();
     assert_eq!(begin(&fixture, new(6)).await, Begun::Running { first: true });
+}
+
+#[tokio::test]
+async fn what_is_owed_and_ended_is_tried_no_more_and_shuts_its_payer_out_until_it_is_written_off() {
+    let mut fixture = Fixture::new().await;
+    begin(&fixture, new(1)).await;
+    let write_off =
+        async |fixture: &Fixture| fixture.store.write_charge_off(id(1), "lost".into()).await.unwrap();
+    assert!(!write_off(&fixture).await, "it may still be answered");
+    fixture.store.put_charged_outcome(id(1), answer(), Some(amount(50))).await.unwrap();
+    fixture.store.postpone_charge(id(1), true, None, "it has ended".into()).await.unwrap();
+    fixture.reopen().await;
+    assert!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().is_empty());
+    assert_eq!(begin(&fixture, new(2)).await, Begun::Owing);
+    let open = fixture.store.charges(false, 9).await.unwrap();
+    assert_eq!((open.len(), open[0].state, open[0].due_ms), (1, ChargeState::Unpaid, None));
+    assert_eq!(fixture.store.open_charges().await.unwrap().unpaid, 1);
+
+    assert!(write_off(&fixture).await);
+    assert!(!write_off(&fixture).await, "once");
+    fixture.reopen().await;
+    // What was under way meanwhile brings it back only if money moved.
+    fixture.store.postpone_charge(id(1), true, Some(1), "late".into()).await.unwrap();
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::WrittenOff, Some(amount(50))));
+    assert_eq!(begin(&fixture, new(2)).await, Begun::Running { first: true });
+    let Begun::Charged(charge) = begin(&fixture, new(1)).await else { panic!("it is run again") };
+    assert_eq!(charge.note.as_deref(), Some("lost"));
+    let listed =
+        |charges: Vec<salt402_store::Charge>| charges.iter().map(|charge| charge.payment).collect::<Vec<_>>();
+    assert_eq!(listed(fixture.store.charges(false, 9).await.unwrap()), [id(2)]);
+    assert_eq!(listed(fixture.store.charges(true, 9).await.unwrap()), [id(2), id(1)]);
+    fixture.store.settle_charge(id(1)).await.unwrap();
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Settled, Some(amount(50))));
+    // What nobody knows is written off when it has ended.
+    fixture.store.put_charged_outcome(id(2), answer(), Some(amount(1))).await.unwrap();
+    assert!(fixture.store.write_charge_off(id(2), "its facilitator is gone".into()).await.unwrap());
+    let lasting = NewCharge { ends_at_ms: u64::MAX, ..new(3) };
+    begin(&fixture, lasting).await;
+    fixture.store.put_charged_outcome(id(3), answer(), Some(amount(1))).await.unwrap();
+    assert!(!fixture.store.write_charge_off(id(3), "too soon".into()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_run_is_charged_nothing_and_one_that_was_begun_goes_on() {
+    let mut fixture = Fixture::new().await;
+    assert!(fixture.store.give_up_charge(new(1)).await.unwrap());
+    fixture.reopen().await;
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Charged, Some(amount(0))));
+    assert!(matches!(begin(&fixture, new(1)).await, Begun::Charged(_)), "nor is it ever");
+    assert_eq!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().len(), 1);
+    begin(&fixture, new(2)).await;
+    assert!(!fixture.store.give_up_charge(new(2)).await.unwrap());
+    assert_eq!(stands(&fixture, 2).await, (ChargeState::Running, None));
+}
+
+#[tokio::test]
+async fn requests_that_run_beyond_their_authorization_hide_no_charge() {
+    let fixture = Fixture::new().await;
+    for payment in 1..=3 {
+        let many = NewCharge { most_open: None, ends_at_ms: 1, ..new(payment) };
+        begin(&fixture, many).await;
+    }
+    fixture.store.put_charged_outcome(id(3), answer(), Some(amount(7))).await.unwrap();
+    let due = fixture.store.due_charges(u64::MAX, 2).await.unwrap();
+    let due: Vec<_> = due.iter().map(|charge| charge.payment).collect();
+    assert_eq!(due, [id(3), id(1), id(2)]);
 }
 
 #[tokio::test]
@@ -185,4 +251,37 @@ async fn of_a_kept_signature_the_first_amount_is_captured_and_none_above_it() {
     assert_eq!(again, Captured::Done { amount: amount(30), settled: true });
     let terms = fixture.store.settled_reservation(id(1)).await.unwrap().unwrap();
     assert_eq!(terms.amount, amount(30));
+}
+
+/// Nothing was charged for the first, since it was not answered before its end. Its payer is told to sign anew, and must be heard.
+#[tokio::test]
+async fn a_signature_of_which_nothing_is_charged_stands_in_for_no_later_one() {
+    let fixture = Fixture::new().await;
+    let shown = |payment: u8| NewReservation {
+        payment: id(payment),
+        chain: CHAIN,
+        claimant: "shop".to_owned(),
+        request: B256::repeat_byte(1),
+        payer: PAYER,
+        token: Address::repeat_byte(0x70),
+        amount: amount(100),
+        payload: Some(vec![payment]),
+        since_ms: 0,
+        answers_are_kept: true,
+        now_ms: 5,
+    };
+    assert!(matches!(fixture.store.reserve(shown(1)).await.unwrap(), Reserved::Kept(_)));
+    let Reserved::Earlier(earlier) = fixture.store.reserve(shown(2)).await.unwrap() else { panic!() };
+    assert_eq!(earlier.payment, id(1), "it may still be answered");
+    let capture = NewCapture { payment: id(1), claimant: "shop".to_owned(), amount: amount(0) };
+    fixture.store.capture(capture).await.unwrap();
+    for settled in [false, true] {
+        if settled {
+            fixture.store.conclude_reservation(id(1), "shop".to_owned(), true).await.unwrap();
+        }
+        let look = NewReservation { payload: None, ..shown(2) };
+        assert_eq!(fixture.store.reserve(look).await.unwrap(), Reserved::Unknown);
+    }
+    let Reserved::Kept(kept) = fixture.store.reserve(shown(2)).await.unwrap() else { panic!() };
+    assert_eq!(kept.payment, id(2));
 }

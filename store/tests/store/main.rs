@@ -14,6 +14,7 @@ mod channels;
 mod charges;
 mod claims;
 mod faults;
+mod former_rows;
 mod incidents;
 mod leases;
 mod memory;

@@ -4,7 +4,7 @@
 
 use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
 use salt402_store::{
-    GasBudgets, NewReservation, NewSettlement, Reserved, SettlementClaim, SettlementOutcome,
+    GasBudgets, KeptFor, NewReservation, NewSettlement, Reserved, SettlementClaim, SettlementOutcome,
 };
 
 use crate::support::{CHAIN, Fixture};
@@ -99,6 +99,23 @@ async fn only_what_was_settled_here_is_granted_on_and_it_stays_settled() {
     assert_eq!(fixture.store.settled_reservation(id(1)).await.unwrap(), None);
 }
 
+/// What moved no money was cheap once. Another amount that is signed in its place, with the same nonce, was judged by the price of now.
+#[tokio::test]
+async fn what_moved_no_money_is_kept_again_over_the_amount_that_is_shown_now() {
+    let fixture = Fixture::new().await;
+    reserve(&fixture, new(1, 1)).await;
+    assert!(fixture.store.conclude_reservation(id(1), "shop".to_owned(), false).await.unwrap());
+    let dearer = NewReservation { payload: Some(vec![9]), amount: Amount(U256::from(9_u64)), ..new(1, 1) };
+    let Reserved::Kept(now) = reserve(&fixture, dearer).await else { panic!() };
+    assert_eq!((now.payload, now.settled), (vec![9], false));
+    // Neither is the cheap one settled now, nor is it granted on for less.
+    let Reserved::Kept(kept) = reserve(&fixture, new(1, 1)).await else { panic!() };
+    assert_eq!(kept.payload, [9]);
+    assert!(fixture.store.conclude_reservation(id(1), "shop".to_owned(), true).await.unwrap());
+    let terms = fixture.store.settled_reservation(id(1)).await.unwrap().unwrap();
+    assert_eq!(terms.amount, Amount(U256::from(9_u64)));
+}
+
 #[tokio::test]
 async fn what_is_settled_for_somebody_else_is_taken() {
     let fixture = Fixture::new().await;
@@ -117,11 +134,10 @@ async fn what_is_settled_for_somebody_else_is_taken() {
         since_block: 3,
         gas: 100,
     };
-    let SettlementClaim::New(row) =
-        fixture.store.claim_settlement(order, GasBudgets::default()).await.unwrap()
-    else {
-        panic!()
+    let claim = async |order: NewSettlement, key: Option<String>| {
+        fixture.store.claim_settlement(order, GasBudgets::default(), key).await.unwrap()
     };
+    let SettlementClaim::New(row) = claim(order.clone(), None).await else { panic!() };
     assert_eq!(reserve(&fixture, new(1, 1)).await, Reserved::Taken);
     // What failed moved no money.
     let failed = SettlementOutcome::Failed {
@@ -132,4 +148,22 @@ async fn what_is_settled_for_somebody_else_is_taken() {
     };
     fixture.store.conclude_settlement(CHAIN, row.number, failed).await.unwrap();
     assert_eq!(kept(reserve(&fixture, new(1, 1)).await), (id(1), false));
+
+    // From then on it is settled for the request that it is kept for, and for no other. Whoever reads it in the mempool has no key.
+    let key = |claimant: &str, request: u8| id(1).settlement_key(claimant, B256::repeat_byte(request));
+    let own = key("shop", 1);
+    for other in [None, Some(key("shop", 2)), Some(key("other", 1)), Some("key".to_owned())] {
+        let kept = fixture.store.kept_for(CHAIN, id(1), other.as_deref()).await.unwrap();
+        assert_eq!(kept, KeptFor::Another, "{other:?}");
+        assert_eq!(claim(order.clone(), other).await, SettlementClaim::OfAnother);
+    }
+    assert_eq!(fixture.store.kept_for(CHAIN, id(1), Some(&own)).await.unwrap(), KeptFor::Key);
+    assert_eq!(fixture.store.kept_for(CHAIN, id(2), None).await.unwrap(), KeptFor::Nobody);
+    assert!(matches!(claim(order.clone(), Some(own.clone())).await, SettlementClaim::New(_)));
+    assert_eq!(claim(order.clone(), None).await, SettlementClaim::OfAnother);
+    assert!(matches!(claim(order.clone(), Some(own)).await, SettlementClaim::Known(_)));
+    // What moved no money is kept for nobody.
+    fixture.store.conclude_reservation(id(1), "shop".to_owned(), false).await.unwrap();
+    assert_eq!(fixture.store.kept_for(CHAIN, id(1), None).await.unwrap(), KeptFor::Nobody);
+    assert!(matches!(claim(order, None).await, SettlementClaim::Known(_)));
 }

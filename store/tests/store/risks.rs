@@ -9,7 +9,8 @@ use salt402_protocol::{
     Address, Amount, Asset, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
 };
 use salt402_store::{
-    Incident, IncidentFilter, IncidentKind, NewVoucher, NoticeEvent, RiskReason, VoucherResult, VoucherTotals,
+    Incident, IncidentFilter, IncidentKind, NewCapture, NewVoucher, NoticeEvent, RiskReason, VoucherResult,
+    VoucherTotals,
 };
 use support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, numbered};
 
@@ -63,8 +64,12 @@ async fn open(deposit: u64) -> Fixture {
 }
 
 async fn show(fixture: &Fixture, channel: B256, ceiling: u64, price: u64, after_loss: u64) -> VoucherResult {
+    fixture.store.accept_voucher(new_voucher(channel, ceiling, price, after_loss)).await.unwrap()
+}
+
+fn new_voucher(channel: B256, ceiling: u64, price: u64, after_loss: u64) -> NewVoucher {
     let request = RequestDigest(numbered(channel[0], ceiling));
-    let voucher = NewVoucher {
+    NewVoucher {
         chain: CHAIN,
         contract: CONTRACT,
         voucher: Voucher { channel, ceiling: amount(ceiling), signature: [7; 65] },
@@ -84,8 +89,7 @@ async fn show(fixture: &Fixture, channel: B256, ceiling: u64, price: u64, after_
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,
-    };
-    fixture.store.accept_voucher(voucher).await.unwrap()
+    }
 }
 
 async fn accept(fixture: &Fixture, ceiling: u64, price: u64) {
@@ -125,6 +129,35 @@ async fn told(fixture: &Fixture) -> Vec<(NoticeEvent, IncidentKind)> {
             fixture.store.notice_delivered(notice.id, 1).await.unwrap();
         }
     }
+}
+
+/// When its payer began to leave, nothing was charged yet. What a request that was under way then used is at risk all the same.
+#[tokio::test]
+async fn what_is_charged_of_a_ceiling_after_its_payer_began_to_leave_is_an_incident_with_the_next_block() {
+    let fixture = open(100).await;
+    let voucher = |ceiling: u64| NewVoucher { by_use: true, ..new_voucher(CHANNEL, ceiling, 10, 0) };
+    for ceiling in [10, 20] {
+        let result = fixture.store.accept_voucher(voucher(ceiling)).await.unwrap();
+        assert!(matches!(&result, VoucherResult::Granted(grant) if grant.first), "{result:?}");
+    }
+    block(&fixture, None, 1, &[exit(777)]).await;
+    assert_eq!(at_risk(&fixture).await, None, "nothing is charged yet");
+    for (ceiling, units, spent) in [(10, 0, 0), (20, 7, 7)] {
+        let payment = voucher(ceiling).voucher.payment_id(CHAIN, CONTRACT);
+        let capture = NewCapture { payment, claimant: "shop".into(), amount: amount(units) };
+        fixture.store.capture(capture).await.unwrap();
+        block(&fixture, None, 1, &[]).await;
+        let expected = (spent > 0).then_some((RiskReason::Exit, spent, 0));
+        assert_eq!(at_risk(&fixture).await, expected);
+    }
+    let totals = fixture.store.voucher_totals(CHAIN).await.unwrap();
+    assert_eq!(
+        (totals[0].unclaimed, totals[0].at_risk, totals[0].channels_at_risk),
+        (amount(7), amount(7), 1)
+    );
+    assert_eq!(told(&fixture).await, [(NoticeEvent::Opened, IncidentKind::VoucherAtRisk)]);
+    block(&fixture, None, 1, &[claimed(7)]).await;
+    assert_eq!(at_risk(&fixture).await, None);
 }
 
 #[tokio::test]

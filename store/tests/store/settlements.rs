@@ -75,7 +75,7 @@ fn failed(again: bool) -> SettlementOutcome {
 }
 
 async fn claim(fixture: &Fixture, payment: u8) -> SettlementRow {
-    match fixture.store.claim_settlement(new(payment), GasBudgets::default()).await.unwrap() {
+    match fixture.store.claim_settlement(new(payment), GasBudgets::default(), None).await.unwrap() {
         SettlementClaim::New(row) => row,
         other => panic!("{other:?}"),
     }
@@ -98,8 +98,8 @@ async fn promised(fixture: &Fixture) -> u64 {
 async fn a_payment_is_claimed_once_also_by_two_at_a_time() {
     let fixture = Fixture::new().await;
     let (one, two) = tokio::join!(
-        fixture.store.claim_settlement(new(1), GasBudgets::default()),
-        fixture.store.claim_settlement(new(1), GasBudgets::default()),
+        fixture.store.claim_settlement(new(1), GasBudgets::default(), None),
+        fixture.store.claim_settlement(new(1), GasBudgets::default(), None),
     );
     let new_ones =
         [one.unwrap(), two.unwrap()].iter().filter(|claim| matches!(claim, SettlementClaim::New(_))).count();
@@ -114,12 +114,12 @@ async fn a_payment_is_claimed_once_also_by_two_at_a_time() {
     // Nothing moves for a charge of 0, and the payment is used up all the same.
     let nothing = NewSettlement { charge: Amount::ZERO, ..new(2) };
     let SettlementClaim::New(row) =
-        fixture.store.claim_settlement(nothing.clone(), GasBudgets::default()).await.unwrap()
+        fixture.store.claim_settlement(nothing.clone(), GasBudgets::default(), None).await.unwrap()
     else {
         panic!("it was not claimed")
     };
     assert_eq!((row.state, row.transaction), (SettlementState::Settled, None));
-    let again = fixture.store.claim_settlement(nothing, GasBudgets::default()).await.unwrap();
+    let again = fixture.store.claim_settlement(nothing, GasBudgets::default(), None).await.unwrap();
     assert_eq!(again, SettlementClaim::Known(row));
     assert_eq!(promised(&fixture).await, 5);
 }
@@ -252,7 +252,7 @@ async fn budgets_hold_what_may_be_used_until_it_is_known() {
     let named = |payment| NewSettlement { caller: Some("shop".to_owned()), ..new(payment) };
     let mut numbers = Vec::new();
     for payment in 1..=3 {
-        match fixture.store.claim_settlement(named(payment), BUDGETS).await.unwrap() {
+        match fixture.store.claim_settlement(named(payment), BUDGETS, None).await.unwrap() {
             SettlementClaim::New(row) => numbers.push(row.number),
             other => panic!("{other:?}"),
         }
@@ -264,29 +264,29 @@ async fn budgets_hold_what_may_be_used_until_it_is_known() {
         }
         _ => None,
     };
-    let refused = fixture.store.claim_settlement(named(4), BUDGETS).await.unwrap();
+    let refused = fixture.store.claim_settlement(named(4), BUDGETS, None).await.unwrap();
     assert_eq!(over(refused), Some(GasBudget::Caller));
     assert_eq!(fixture.store.settlement(CHAIN, named(4).payment).await.unwrap(), None);
     // Another caller's.
-    assert_eq!(over(fixture.store.claim_settlement(new(5), BUDGETS).await.unwrap()), None);
-    let payers = fixture.store.claim_settlement(new(6), BUDGETS).await.unwrap();
+    assert_eq!(over(fixture.store.claim_settlement(new(5), BUDGETS, None).await.unwrap()), None);
+    let payers = fixture.store.claim_settlement(new(6), BUDGETS, None).await.unwrap();
     assert_eq!(over(payers), Some(GasBudget::Payer));
     // One used 60 of its 100, one failed before anything was sent and used 20: 120 are free again.
     fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![numbers[0]]).await.unwrap();
     fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(numbers[0], settled(60))])).await.unwrap();
     fixture.store.conclude_settlement(CHAIN, numbers[1], failed(true)).await.unwrap();
-    assert_eq!(over(fixture.store.claim_settlement(named(4), BUDGETS).await.unwrap()), None);
-    let refused = fixture.store.claim_settlement(named(7), BUDGETS).await.unwrap();
+    assert_eq!(over(fixture.store.claim_settlement(named(4), BUDGETS, None).await.unwrap()), None);
+    let refused = fixture.store.claim_settlement(named(7), BUDGETS, None).await.unwrap();
     assert_eq!(over(refused), Some(GasBudget::Payer));
     // A block that leaves the chain takes back that its gas is known.
     fixture.store.reopen_slot(CHAIN, Slot { signer: SIGNER, nonce: 0 }).await.unwrap();
     let all = NewSettlement { payer: Address::repeat_byte(3), gas: 520, ..new(8) };
     assert_eq!(
-        over(fixture.store.claim_settlement(all.clone(), BUDGETS).await.unwrap()),
+        over(fixture.store.claim_settlement(all.clone(), BUDGETS, None).await.unwrap()),
         Some(GasBudget::Payer)
     );
     let roomy = GasBudgets { payer: None, ..BUDGETS };
-    assert_eq!(over(fixture.store.claim_settlement(all, roomy).await.unwrap()), None);
+    assert_eq!(over(fixture.store.claim_settlement(all, roomy, None).await.unwrap()), None);
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ async fn failed_ones_are_claimed_again_or_tried_again_and_every_attempt_is_kept(
     assert_eq!(claim(&fixture, 1).await.number, one);
     fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap();
     fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, failed(false))])).await.unwrap();
-    let known = fixture.store.claim_settlement(new(1), GasBudgets::default()).await.unwrap();
+    let known = fixture.store.claim_settlement(new(1), GasBudgets::default(), None).await.unwrap();
     assert!(matches!(known, SettlementClaim::Known(row) if row.state == SettlementState::Failed));
     assert!(fixture.store.retry_settlement(CHAIN, new(1).payment).await.unwrap());
     assert!(!fixture.store.retry_settlement(CHAIN, new(1).payment).await.unwrap(), "it waits");
@@ -372,7 +372,7 @@ async fn pages_of_settlements_are_the_newest_first_whatever_is_asked_for() {
     for payment in 1..=6 {
         let chain = if payment % 3 == 0 { other } else { CHAIN };
         let one = NewSettlement { chain, ..new(payment) };
-        match fixture.store.claim_settlement(one, GasBudgets::default()).await.unwrap() {
+        match fixture.store.claim_settlement(one, GasBudgets::default(), None).await.unwrap() {
             SettlementClaim::New(row) => numbers.push(row.number),
             unexpected => panic!("{unexpected:?}"),
         }
@@ -405,7 +405,7 @@ async fn what_a_caller_was_told_of_is_granted_to_nobody_and_what_was_granted_is_
     for number in [1, 2] {
         let one = NewSettlement { payment: id(number), ..new(1) };
         let SettlementClaim::New(row) =
-            fixture.store.claim_settlement(one, GasBudgets::default()).await.unwrap()
+            fixture.store.claim_settlement(one, GasBudgets::default(), None).await.unwrap()
         else {
             panic!("it was not claimed")
         };
@@ -449,7 +449,7 @@ async fn a_claim_and_a_telling_at_once_never_both_succeed() {
     for number in numbers {
         let one = NewSettlement { payment: id(number), ..new(1) };
         let SettlementClaim::New(row) =
-            fixture.store.claim_settlement(one, GasBudgets::default()).await.unwrap()
+            fixture.store.claim_settlement(one, GasBudgets::default(), None).await.unwrap()
         else {
             panic!("it was not claimed")
         };

@@ -177,6 +177,13 @@ async fn close_named(args: &ChannelCloseArgs, channels: &Channels, named: &[B256
             let (contract, channel) = (row.0.contract, row.0.channel);
             channels.store.begin_closing(chain.profile.chain_id, contract, channel).await?;
         }
+        let under_way = under_way(channels, &plan).await?;
+        if under_way > 0 && !args.despite_requests {
+            bail!(
+                "{under_way} channels have requests under way, and what these use could not be claimed any more: no vouchers are \
+                 taken of them now; run the same command again when the requests have ended, or with --despite-requests"
+            );
+        }
         plan = close_plan(&claimer, channels, named).await?;
     }
     let mut failures = 0;
@@ -197,6 +204,25 @@ async fn close_named(args: &ChannelCloseArgs, channels: &Channels, named: &[B256
         bail!("{failures} of {} transactions failed", plan.batches.len());
     }
     refuse_what_was_named(named, &plan)
+}
+
+/// Of how many channels it is not known yet what requests use that were granted. Says of which.
+async fn under_way(channels: &Channels, plan: &ClaimPlan) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for (row, _) in plan.batches.iter().flat_map(|batch| &batch.rows) {
+        let (contract, channel) = (row.contract, row.channel);
+        let known =
+            channels.store.channel_account(channels.chain.profile.chain_id, contract, channel).await?;
+        let reserved = known.map(|known| known.account.reserved).unwrap_or_default();
+        if !reserved.is_zero() {
+            say!(
+                "{channel}: requests that are under way may use {}",
+                of(&channels.chain, row.descriptor.asset, reserved)
+            );
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 /// What would be closed, as the database has it now. Says what cannot be.

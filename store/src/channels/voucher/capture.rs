@@ -5,7 +5,7 @@ use salt402_protocol::{Amount, PaymentId};
 use crate::channels::totals::{self, TotalsChanges};
 use crate::channels::{account, state};
 use crate::engine::{Columns as _, WriteTransaction, amount_bytes, chain_id, query};
-use crate::rows::{Captured, StoreError};
+use crate::rows::{Captured, ChannelRisk, StoreError};
 
 /// Captures what was used, once. `None` if there is no such grant of this claimant.
 pub(crate) fn capture(
@@ -61,6 +61,17 @@ pub(crate) fn capture(
     .bind(share.map(|(asset, _)| asset.address().to_vec()))
     .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
     .execute(transaction.connection())?;
+    // Since it was granted, its payer may have begun to leave, or the channel may have left the chain. The next step of the index
+    // looks at the channel, and opens or keeps up the incident.
+    if ChannelRisk::of((contract, channel), spent, state.as_ref()).is_some() {
+        query(
+            "INSERT INTO channels_unchecked (chain_id, contract, channel) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(chain_id(chain))
+        .bind(contract.as_slice())
+        .bind(channel.as_slice())
+        .execute(transaction.connection())?;
+    }
     query("UPDATE voucher_grants SET captured = $2 WHERE payment_id = $1")
         .bind(payment.0.as_slice())
         .bind(amount_bytes(amount).to_vec())
