@@ -147,7 +147,8 @@ impl Store {
         send(self.jobs(), Conclude { payment, claimant, settled }).await
     }
 
-    /// What a payment was signed for, if it was kept and settled.
+    /// What a payment was signed for, if it was kept and settled. Of one of which nothing was charged nothing was moved: what the chain
+    /// shows under its name was not made for it.
     ///
     /// # Errors
     /// The database could not be read.
@@ -155,7 +156,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let row = query(
             "SELECT claimant, request_digest, token, COALESCE(captured, amount) AS amount FROM reservations
-             WHERE payment_id = $1 AND state = 'settled'",
+             WHERE payment_id = $1 AND state = 'settled' AND (captured IS NULL OR captured <> zeroblob(32))",
         )
         .bind(payment.0.as_slice())
         .fetch_optional(reader.connection()?)
@@ -249,11 +250,13 @@ impl NewReservation {
         Ok(Reserved::Kept(kept))
     }
 
+    /// The first that the payer signed for the same request. One of which nothing was charged pays for nothing, so it stands in for none.
     async fn earlier(&self, connection: &mut AsyncConnection) -> Result<Option<KeptPayment>, StoreError> {
         let row = query(
             "SELECT r.payment_id, r.payload, r.state FROM reservations r
              WHERE r.request_digest = $1 AND r.payer = $2 AND r.claimant = $3 AND r.reserved_at_ms >= $4
                AND r.state <> 'released' AND r.chain_id = $5
+               AND (r.captured IS NULL OR r.captured <> zeroblob(32))
                AND ($6 OR NOT EXISTS (SELECT 1 FROM claims k WHERE k.payment_id = r.payment_id))
              ORDER BY r.reserved_at_ms LIMIT 1",
         )
