@@ -77,8 +77,7 @@ impl Store {
         row.as_ref().map(charge).transpose()
     }
 
-    /// Charges whose next step was due at a time, in milliseconds since 1970 UTC, at most `most` of them: those that are to be
-    /// moved, and those under way whose authorization has ended.
+    /// Charges that are to be moved and were due at a time, in milliseconds since 1970 UTC, at most `most` of them.
     ///
     /// # Errors
     /// The database could not be read.
@@ -87,13 +86,30 @@ impl Store {
         let rows = query(
             "SELECT payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged,
                     COALESCE(amount, ceiling) AS amount, question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, tries, detail
-             FROM charges WHERE due_ms <= $1 ORDER BY due_ms LIMIT $2",
+             FROM charges WHERE due_ms <= $1 AND state <> 'running' ORDER BY due_ms LIMIT $2",
         )
         .bind(bound(now_ms))
         .bind(i64::from(most))
         .fetch_all(reader.connection()?)
         .await?;
         rows.iter().map(charge).collect()
+    }
+
+    /// Payments whose authorization had ended at a time, in milliseconds since 1970 UTC, before anything was charged of them, at most
+    /// `most` of them. Their requests may be under way.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    pub async fn ended_charges(&self, now_ms: u64, most: u32) -> Result<Vec<PaymentId>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT payment_id FROM charges WHERE due_ms <= $1 AND state = 'running' ORDER BY due_ms LIMIT $2",
+        )
+        .bind(bound(now_ms))
+        .bind(i64::from(most))
+        .fetch_all(reader.connection()?)
+        .await?;
+        rows.iter().map(|row| row.payment_id("payment_id")).collect()
     }
 
     /// What is open, of all payers. It reads each open one.
@@ -159,14 +175,21 @@ impl Write for NewCharge {
         .fetch_optional(transaction.connection())
         .await?;
         if let Some(known) = known.as_ref().map(charge).transpose()? {
-            return Ok(if known.state == ChargeState::Running {
-                Begun::Running { first: false }
-            } else {
-                Begun::Charged(known)
+            return Ok(match known.state {
+                ChargeState::Running if self.too_late => {
+                    give_up(transaction, self.payment, self.now_ms).await?;
+                    Begun::Charged(Charge {
+                        state: ChargeState::Charged,
+                        amount: Some(Amount::ZERO),
+                        ..known
+                    })
+                }
+                ChargeState::Running => Begun::Running { first: false },
+                _ => Begun::Charged(known),
             });
         }
-        // What is charged of a channel is covered by its deposit.
-        if self.question.is_some() {
+        // What is charged of a channel is covered by its deposit, and what is given up opens nothing.
+        if self.question.is_some() && !self.too_late {
             let Open { requests, amount: open, owing } = open_of(transaction, self.chain, self.payer).await?;
             if owing {
                 return Ok(Begun::Owing);
@@ -191,7 +214,23 @@ impl Write for NewCharge {
         .bind(bound(self.ends_at_ms))
         .execute(transaction.connection())
         .await?;
-        Ok(Begun::Running { first: true })
+        if !self.too_late {
+            return Ok(Begun::Running { first: true });
+        }
+        give_up(transaction, self.payment, self.now_ms).await?;
+        Ok(Begun::Charged(Charge {
+            payment: self.payment,
+            chain: self.chain,
+            payer: self.payer,
+            request: self.request,
+            ceiling: self.ceiling,
+            amount: Some(Amount::ZERO),
+            question: self.question.clone(),
+            state: ChargeState::Charged,
+            ends_at_ms: self.ends_at_ms,
+            tries: 0,
+            detail: String::new(),
+        }))
     }
 }
 
@@ -260,21 +299,30 @@ impl Write for Release {
     const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
-        query(
-            "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2
-             WHERE payment_id = $1 AND state = 'running'",
-        )
-        .bind(self.0.0.as_slice())
-        .bind(clock::now_ms())
+        give_up(transaction, self.0, clock::now_ms().unsigned_abs()).await
+    }
+}
+
+/// Charges 0 for what was not charged yet.
+async fn give_up(
+    transaction: &mut WriteTransaction<'_>,
+    payment: PaymentId,
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    query(
+        "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2
+         WHERE payment_id = $1 AND state = 'running'",
+    )
+    .bind(payment.0.as_slice())
+    .bind(bound(now_ms))
+    .execute(transaction.connection())
+    .await?;
+    // Nobody is owed an answer for nothing.
+    query("DELETE FROM unserved WHERE payment_id = $1")
+        .bind(payment.0.as_slice())
         .execute(transaction.connection())
         .await?;
-        // Nobody is owed an answer for nothing.
-        query("DELETE FROM unserved WHERE payment_id = $1")
-            .bind(self.0.0.as_slice())
-            .execute(transaction.connection())
-            .await?;
-        Ok(())
-    }
+    Ok(())
 }
 
 /// What became of a charge. One that is settled stays so.

@@ -58,6 +58,7 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     ),
     ("grants/outcome.rs::write", "SEARCH outcomes", "some at a time, in the order of the index"),
     ("grants/charges.rs::due_charges", "SEARCH charges", "some at a time, in the order of the index"),
+    ("grants/charges.rs::ended_charges", "SEARCH charges", "some at a time, in the order of the index"),
     ("incidents/channel_risk.rs::follow", "SEARCH vouchers", "whether there is one"),
     ("follow/unreadable.rs::open_incident", "SEARCH incidents", "the one that is open of its chain"),
     (

@@ -34,6 +34,7 @@ fn new(payment: u8) -> NewCharge {
         most_open: Some(amount(250)),
         most_open_requests: 64,
         ends_at_ms: 1_000,
+        too_late: false,
         now_ms: 5,
     }
 }
@@ -116,6 +117,38 @@ async fn a_payer_has_a_bounded_part_open_and_none_while_it_owes() {
     fixture.store.release_charge(id(2)).await.unwrap();
     fixture.store.settle_charge(id(2)).await.unwrap();
     assert_eq!(begin(&fixture, new(6)).await, Begun::Running { first: true });
+}
+
+#[tokio::test]
+async fn what_comes_too_late_is_given_up_and_what_has_ended_hides_nothing_that_is_due() {
+    let mut fixture = Fixture::new().await;
+    let late = |payment| NewCharge { too_late: true, now_ms: 990, ..new(payment) };
+    // Nothing is opened by it, whatever else is open.
+    for payment in [1, 2] {
+        assert_eq!(begin(&fixture, new(payment)).await, Begun::Running { first: true });
+    }
+    let Begun::Charged(charge) = begin(&fixture, late(3)).await else { panic!() };
+    assert_eq!((charge.payment, charge.amount), (id(3), Some(amount(0))));
+    let Begun::Charged(charge) = begin(&fixture, late(1)).await else { panic!() };
+    assert_eq!((charge.payment, charge.amount), (id(1), Some(amount(0))));
+    fixture.reopen().await;
+    for payment in [1, 3] {
+        assert_eq!(stands(&fixture, payment).await, (ChargeState::Charged, Some(amount(0))));
+        assert!(matches!(begin(&fixture, new(payment)).await, Begun::Charged(_)), "it stays given up");
+    }
+    fixture.store.put_charged_outcome(id(1), answer(), Some(amount(30))).await.unwrap();
+    assert_eq!(stands(&fixture, 1).await.1, Some(amount(0)));
+    // What was charged before stays so.
+    fixture.store.put_charged_outcome(id(2), answer(), Some(amount(30))).await.unwrap();
+    let Begun::Charged(charge) = begin(&fixture, late(2)).await else { panic!() };
+    assert_eq!(charge.amount, Some(amount(30)));
+
+    // One that has ended and is under way stands in nobody's way.
+    begin(&fixture, NewCharge { ends_at_ms: 1, ..new(4) }).await;
+    assert_eq!(fixture.store.ended_charges(0, 9).await.unwrap(), []);
+    assert_eq!(fixture.store.ended_charges(1, 9).await.unwrap(), [id(4)]);
+    assert_eq!(fixture.store.due_charges(u64::MAX, 1).await.unwrap()[0].state, ChargeState::Charged);
+    assert_eq!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
