@@ -11,8 +11,10 @@
 //! | unpaid | it is tried again, until its authorization has ended; its payer is served nothing more in this way until it is settled, or its operator writes it off |
 //! | settled, written off | nothing |
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use salt402_http::clock::now_ms;
@@ -21,10 +23,13 @@ use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Amount, Code, PaymentId, Problem, RequestDigest};
 use salt402_store::{Begun, Charge, ChargeState, NewCharge, Store, StoreError};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::execution::{Deliveries, Executions, given_up};
+use crate::execution::given_up;
+use crate::turns::{Turn, Turns};
+use crate::under_way::{Hold, UnderWay};
 
 /// How often it is looked for what is to be done.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,7 +39,7 @@ const AT_ONCE: usize = 16;
 const MOST_OPEN: u64 = 64;
 /// How many are read at once.
 const PAGE: u32 = 256;
-/// For how long an authorization must still be good when its request is begun, in seconds.
+/// For how long an authorization must still be good when its request is run, in seconds.
 const LEAST_LEFT_S: u64 = 30;
 /// When a voucher's authorization is given up if nobody has its request run, in milliseconds.
 const VOUCHER_MS: u64 = 24 * 3600 * 1000;
@@ -52,10 +57,12 @@ const AFTER_END_MS: u64 = LONGEST_REFUSED_MS;
 pub(crate) struct Charging {
     store: Store,
     paywall: Arc<Paywall>,
-    /// Charges that are being moved. A std mutex, because nothing is awaited while it is held.
-    busy: Arc<Mutex<HashSet<PaymentId>>>,
-    /// One of them has ended.
-    freed: Arc<Notify>,
+    /// Charges that are being moved.
+    moving: Turns,
+    /// Charges that are being begun or given up.
+    beginning: Turns,
+    /// Requests that are being run.
+    under_way: UnderWay,
     /// Something was charged.
     charged: Arc<Notify>,
     tasks: TaskTracker,
@@ -68,6 +75,8 @@ pub(crate) enum May {
     Run {
         /// Whether it was not begun before.
         first: bool,
+        /// Held until it was run and what it used is on disk: it is not given up meanwhile.
+        hold: Hold,
     },
     /// It was run, and this was charged; its answer is kept, or was.
     Ran,
@@ -78,8 +87,9 @@ impl Charging {
         Self {
             store,
             paywall: Arc::new(paywall),
-            busy: Arc::default(),
-            freed: Arc::default(),
+            moving: Turns::default(),
+            beginning: Turns::default(),
+            under_way: UnderWay::default(),
             charged,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -87,11 +97,10 @@ impl Charging {
     }
 
     /// Moves and counts what is charged until [`Charging::finish`].
-    pub(crate) fn begin(&self, executions: &Executions, deliveries: &Deliveries) {
-        let (this, executions, deliveries) = (self.clone(), executions.clone(), deliveries.clone());
+    pub(crate) fn begin(&self) {
+        let this = self.clone();
         self.tasks.spawn(async move {
-            let is_running = |payment| executions.is_running(payment) || deliveries.is_running(payment);
-            this.stop.clone().run_until_cancelled(this.keep(&is_running)).await;
+            this.stop.clone().run_until_cancelled(this.keep()).await;
         });
     }
 
@@ -109,11 +118,15 @@ impl Charging {
         request: RequestDigest,
         authorized: &Authorized,
     ) -> Result<May, Problem> {
+        let turn = self.beginning.wait(payment.payment_id).await;
         let now_ms = now_ms();
         let left_s = authorized.ends_at.map(|ends_at| ends_at.saturating_sub(now_ms / 1000));
         let ends_at_ms = authorized
             .ends_at
             .map_or(now_ms.saturating_add(VOUCHER_MS), |ends_at| ends_at.saturating_mul(1000));
+        // What runs goes on.
+        let too_late =
+            left_s.is_some_and(|left| left < LEAST_LEFT_S) && !self.under_way.has(payment.payment_id);
         let new = NewCharge {
             payment: payment.payment_id,
             chain: payment.chain,
@@ -124,31 +137,33 @@ impl Charging {
             most_open: self.paywall.signed.as_ref().and_then(|way| way.most_open),
             most_open_requests: MOST_OPEN,
             ends_at_ms,
+            too_late,
             now_ms,
         };
-        // It is given up on disk, so that it stands in for nothing that is signed anew. One that was begun goes on.
-        if left_s.is_some_and(|left| left < LEAST_LEFT_S)
-            && self.store.give_up_charge(new.clone()).await.map_err(failed)?
-        {
-            self.moved(payment.payment_id).await?;
-            let detail = format!(
-                "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: sign anew, \
-                 for maxTimeoutSeconds"
-            );
-            return Err(Problem::new(Code::SignatureRefused, detail));
-        }
-        match self.store.begin_charge(new).await.map_err(failed)? {
+        let begun = self.store.begin_charge(new).await.map_err(failed)?;
+        let ends_at_ms = authorized.ends_at.map(|_| ends_at_ms);
+        let hold = self.under_way.hold(payment.payment_id, ends_at_ms);
+        drop(turn);
+        match begun {
             Begun::Running { first } => {
                 if first {
                     count("authorized", payment.amount);
                 }
-                Ok(May::Run { first })
+                Ok(May::Run { first, hold })
             }
             Begun::Charged(_) => {
                 if self.store.outcome(payment.payment_id).await.map_err(failed)?.is_some() {
                     return Ok(May::Ran);
                 }
-                Err(given_up(payment.payment_id))
+                if !too_late {
+                    return Err(given_up(payment.payment_id));
+                }
+                self.charged.notify_one();
+                let detail = format!(
+                    "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: nothing is \
+                     charged of it, and it pays for nothing more. Sign anew, for maxTimeoutSeconds"
+                );
+                Err(Problem::new(Code::SignatureRefused, detail))
             }
             Begun::Owing => {
                 let detail = "an earlier request of this payer was served, and what it used could not be settled: nothing more \
@@ -168,45 +183,50 @@ impl Charging {
 
     /// What was charged for a payment, and what became of it: it is moved now, unless that takes longer than the paywall waits.
     pub(crate) async fn moved(&self, payment: PaymentId) -> Result<(Amount, Moved), Problem> {
+        let until = Instant::now() + self.paywall.wait;
         let row = self.store.charge(payment).await.map_err(failed)?;
-        let Some((row, amount)) = row.and_then(|row| Some((row.clone(), row.amount?))) else {
+        let Some(amount) = row.and_then(|row| row.amount) else {
             let problem = Problem::new(Code::SettlementPending, "what was used is not charged yet");
             return Ok((Amount::ZERO, Moved::Pending(problem)));
         };
-        let this = self.clone();
-        let moving = self.tasks.spawn(async move { this.advance(row).await });
-        let moved = match tokio::time::timeout(self.paywall.wait, moving).await {
+        let moving = async {
+            let turn = self.moving.wait(payment).await;
+            let this = self.clone();
+            // It goes on when nobody waits for it any more. Whoever waits for a turn only is forgotten then.
+            self.tasks.spawn(async move { this.advance(payment, turn).await }).await
+        };
+        let moved = match tokio::time::timeout_at(until, moving).await {
             Ok(Ok(moved)) => moved,
             _ => Moved::Pending(Problem::new(Code::SettlementPending, "the settlement takes its time")),
         };
         Ok((amount, moved))
     }
 
-    async fn keep(&self, is_running: &(dyn Fn(PaymentId) -> bool + Sync)) {
+    async fn keep(&self) {
         let room = Arc::new(Semaphore::new(AT_ONCE));
+        let mut told: Option<Instant> = None;
         loop {
             match self.store.due_charges(now_ms(), PAGE).await {
                 Ok(due) => {
-                    for charge in due {
-                        if charge.state == ChargeState::Running {
-                            self.give_up(&charge, is_running).await;
-                            continue;
-                        }
-                        if self.is_busy(charge.payment) {
-                            continue;
-                        }
+                    for Charge { payment, .. } in due {
                         // Never closed.
                         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+                        let Some(turn) = self.moving.free(payment) else { continue };
                         let this = self.clone();
                         self.tasks.spawn(async move {
-                            this.advance(charge).await;
+                            this.advance(payment, turn).await;
                             drop(place);
                         });
                     }
                 }
                 Err(error) => tracing::warn!(%error, "what is to be charged could not be read"),
             }
-            self.tell().await;
+            self.give_up().await;
+            // It reads all that is open.
+            if told.is_none_or(|told| told.elapsed() >= TICK) {
+                self.tell().await;
+                told = Some(Instant::now());
+            }
             tokio::select! {
                 () = self.charged.notified() => {}
                 () = tokio::time::sleep(TICK) => {}
@@ -214,21 +234,33 @@ impl Charging {
         }
     }
 
-    /// Charges nothing for a request that nobody has had run until its authorization ended.
-    async fn give_up(&self, charge: &Charge, is_running: &(dyn Fn(PaymentId) -> bool + Sync)) {
-        if is_running(charge.payment) {
-            return;
-        }
-        tracing::info!(payment = %charge.payment, "an authorization has ended before its request was answered: nothing is charged");
-        if let Err(error) = self.store.release_charge(charge.payment).await {
-            tracing::warn!(%error, "an authorization could not be given up");
+    /// Charges nothing for requests that nobody has had run until their authorization ended.
+    async fn give_up(&self) {
+        let ended = match self.store.ended_charges(now_ms(), PAGE).await {
+            Ok(ended) => ended,
+            Err(error) => return tracing::warn!(%error, "what has ended could not be read"),
+        };
+        for payment in ended {
+            let _turn = self.beginning.wait(payment).await;
+            if self.under_way.has(payment) {
+                continue;
+            }
+            tracing::info!(%payment, "an authorization has ended before its request was answered: nothing is charged");
+            match self.store.release_charge(payment).await {
+                Ok(()) => self.charged.notify_one(),
+                Err(error) => tracing::warn!(%error, "an authorization could not be given up"),
+            }
         }
     }
 
-    /// Moves or counts a charge, one at a time for each, and writes down what became of it.
-    async fn advance(&self, charge: Charge) -> Moved {
-        let _busy = self.enter(charge.payment).await;
-        let Some(amount) = charge.amount else {
+    /// Moves or counts a charge, and writes down what became of it.
+    async fn advance(&self, payment: PaymentId, _turn: Turn) -> Moved {
+        // Somebody may have moved it meanwhile.
+        let charge = match self.store.charge(payment).await {
+            Ok(charge) => charge,
+            Err(error) => return Moved::Pending(failed(error)),
+        };
+        let Some((charge, amount)) = charge.and_then(|row| row.amount.map(|amount| (row, amount))) else {
             return Moved::Pending(Problem::new(Code::SettlementPending, "nothing is charged yet"));
         };
         let capture = Capture {
@@ -285,37 +317,6 @@ impl Charging {
         }
         // For people to look at.
         metrics::gauge!("salt402_gateway_unpaid_units").set(f64::from(open.unpaid_amount.0));
-    }
-
-    fn is_busy(&self, payment: PaymentId) -> bool {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(&payment)
-    }
-
-    /// Waits until nobody moves it.
-    async fn enter(&self, payment: PaymentId) -> Busy {
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(payment) {
-                return Busy { busy: Arc::clone(&self.busy), freed: Arc::clone(&self.freed), payment };
-            }
-            freed.await;
-        }
-    }
-}
-
-/// Lets others move it when it is dropped.
-struct Busy {
-    busy: Arc<Mutex<HashSet<PaymentId>>>,
-    freed: Arc<Notify>,
-    payment: PaymentId,
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.payment);
-        self.freed.notify_waiters();
     }
 }
 

@@ -126,7 +126,7 @@ impl Gateway {
     /// the gateway has the name. A model or a service is not sold before its server has answered.
     pub fn begin(&self) {
         self.0.lease.begin(&self.0.paywall);
-        self.0.charging.begin(&self.0.executions, &self.0.deliveries);
+        self.0.charging.begin();
         self.0.circuits.begin();
         self.0.service_circuits.begin();
     }

@@ -1,7 +1,7 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `rows`; `meter`;
+//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `rows`, `turns`, `under_way`; `meter`;
 //! `reading`, `api`; `circuit`, `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`,
 //! `services`; `gateway`; `paid`;
 //! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `apis`; `openapi`; `routes`.
@@ -38,10 +38,12 @@ mod routing;
 mod rows;
 mod services;
 mod sessions;
+mod turns;
+mod under_way;
 mod upstream;
 
 pub use api::{Api, Passed, Server};
-pub use batch::{BatchEntry, PricedBatch};
+pub use batch::{BatchEntry, MOST_OF_A_BATCH, PricedBatch};
 pub use catalogue::{Catalogue, Model};
 pub use gateway::{BatchLimits, Gateway, GatewayOptions};
 pub use model_route::{Route, RoutePrice, Routes};

@@ -9,6 +9,7 @@ use salt402_protocol::Amount;
 use crate::catalogue::Model;
 use crate::pricing::{Cost, Quantities, Used};
 use crate::rows::Rows;
+use crate::under_way::Hold;
 use crate::upstream::completion::Usage;
 use crate::upstream::passing::Passing;
 use crate::upstream::usage::Counts;
@@ -19,6 +20,8 @@ pub(crate) struct Meter {
     /// The most that may be charged, in base units.
     ceiling: Amount,
     prices: Prices,
+    /// Whoever counts is under way.
+    hold: Option<Hold>,
 }
 
 /// By which prices, and what was counted. The mutexes are std's, because nothing is awaited while they are held.
@@ -87,22 +90,32 @@ impl Meter {
             }
             None => Prices::All,
         };
-        Self { ceiling, prices }
+        Self { ceiling, prices, hold: None }
     }
 
     /// For an answer that is counted as it passes.
     pub(crate) fn of_answer(price: AnswerPrice, ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::Answer { price, counted: Mutex::default() } }
+        Self { ceiling, prices: Prices::Answer { price, counted: Mutex::default() }, hold: None }
     }
 
     /// For what is not counted: all that was authorized is charged.
     pub(crate) fn of_all(ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::All }
+        Self { ceiling, prices: Prices::All, hold: None }
     }
 
     /// For a request that cannot be run any more: nothing is charged.
     pub(crate) fn of_nothing() -> Self {
         Self::of_all(Amount::ZERO)
+    }
+
+    /// The same, whose request is under way until it is dropped.
+    pub(crate) fn holding(self, hold: Option<Hold>) -> Self {
+        Self { hold, ..self }
+    }
+
+    /// Whether it is too late to settle what was used.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.hold.as_ref().is_some_and(Hold::has_ended)
     }
 
     /// Notes what was seen of a model's run that is under way. A new run begins anew.

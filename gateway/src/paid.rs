@@ -26,6 +26,7 @@ use crate::execution::{Failed, Given, Head, MODEL_HEADER, Purchase, Reader};
 use crate::gateway::Inner;
 use crate::meter::Meter;
 use crate::reading::{Reading, Unsold};
+use crate::under_way::Hold;
 use crate::upstream::failure::FailureClass;
 
 /// The response header with the receipt of the payment, as one line of JSON.
@@ -36,6 +37,9 @@ const CHARGE_HEADER: &str = "x-payment-charge";
 
 /// Whether a client may ask again on its own. OpenAI's clients read this header.
 const SHOULD_RETRY_HEADER: &str = "x-should-retry";
+
+/// When to ask again for an answer whose charge is on its way, in milliseconds.
+const SETTLED_AGAIN_MS: u64 = 2000;
 
 /// Tells nginx, and proxies that follow it, to pass each piece of an answer on at once.
 const BUFFERING_HEADER: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -119,19 +123,20 @@ async fn walk<S: Sale>(
     // What is signed now is not settled for what is not sold now.
     let full = priced.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
     let started = Instant::now();
-    let (payment, claim, authorized, bare) = match decide(&gateway.paywall, priced.order(), &presented, full)
-        .await?
-    {
-        Decision::Granted(Granted { payment, claim, authorized, bare }) => (payment, claim, authorized, bare),
-        // A refusal says how to pay, and this is no time for it.
-        Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
-    };
+    let (payment, claim, authorized, bare) =
+        match decide(&gateway.paywall, priced.order(), &presented, full).await? {
+            Decision::Granted(Granted { payment, claim, authorized, bare, .. }) => {
+                (payment, claim, authorized, bare)
+            }
+            // A refusal says how to pay, and this is no time for it.
+            Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
+        };
     let verified = started.elapsed();
     // What was paid for is limited by its payments.
     drop(reservation);
     let order = priced.order();
-    let first = reserve(gateway, order, &payment, claim, authorized.as_ref()).await?;
-    let meter = authorized.as_ref().map(|_| Arc::new(priced.meter(payment.amount)));
+    let (first, hold) = reserve(gateway, order, &payment, claim, authorized.as_ref()).await?;
+    let meter = authorized.as_ref().map(|_| Arc::new(priced.meter(payment.amount).holding(hold)));
     let purchase = Purchase::new(payment, first, order.description.clone()).charged(meter);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = priced.outcome(gateway, purchase).await;
@@ -139,18 +144,19 @@ async fn walk<S: Sale>(
         .await
 }
 
-/// Writes down what was authorized before it is run. Returns whether it is run for the first time.
+/// Writes down what was authorized before it is run. Returns whether it is run for the first time, and what is held until it was run
+/// and what it used is on disk.
 pub(crate) async fn reserve(
     gateway: &Inner,
     order: &Order,
     payment: &PaymentView,
     claim: ClaimView,
     authorized: Option<&Authorized>,
-) -> Result<bool, Problem> {
-    let Some(authorized) = authorized else { return Ok(claim.first) };
+) -> Result<(bool, Option<Hold>), Problem> {
+    let Some(authorized) = authorized else { return Ok((claim.first, None)) };
     match gateway.charging.reserve(payment, order.sold.digest, authorized).await? {
-        May::Run { first } => Ok(first),
-        May::Ran => Ok(false),
+        May::Run { first, hold } => Ok((first, Some(hold))),
+        May::Ran => Ok((false, None)),
     }
 }
 
@@ -183,7 +189,7 @@ async fn redeem<S: Sale>(
 ) -> Result<Response<Body>, Problem> {
     let Unsold { problem, order, request } = unsold;
     let started = Instant::now();
-    let Some(Granted { payment, claim, authorized, bare }) =
+    let Some(Granted { payment, claim, authorized, bare, .. }) =
         gateway.paywall.redeem(&order, presented).await?
     else {
         return Err(problem);
@@ -192,13 +198,13 @@ async fn redeem<S: Sale>(
     drop(reservation);
     tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = request.is_some(),
         "what is not sold any more was paid for before");
-    let first = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
+    let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
     // What is not sold now has no price of the moment, and so all that was authorized is charged if it is run.
-    let meter = match (&authorized, &request) {
-        (Some(_), Some(request)) => Some(Arc::new(request.meter(payment.amount))),
-        (Some(_), None) => Some(Arc::new(Meter::of_nothing())),
-        (None, _) => None,
-    };
+    let meter = authorized.as_ref().map(|_| match &request {
+        Some(request) => request.meter(payment.amount),
+        None => Meter::of_nothing(),
+    });
+    let meter = meter.map(|meter| Arc::new(meter.holding(hold)));
     let purchase = Purchase::new(payment, first, order.description).charged(meter);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = match request {
@@ -256,8 +262,8 @@ async fn give(
         Given::Several(several) => since_ms(several.kept_at_ms),
     };
     // A stream is settled at its end, after its head.
-    let charge = match &given {
-        Given::Whole(_) if authorized.is_some() => Some(settled(gateway, payment, dialect).await?),
+    let charge = match (&given, &authorized) {
+        (Given::Whole(_), Some(authorized)) => Some(settled(gateway, payment, authorized, dialect).await?),
         _ => None,
     };
     if bare && !gateway.bare.may(payment.payment_id, age) {
@@ -308,15 +314,23 @@ pub(crate) struct Charged {
     pub(crate) payment: Option<Box<PaymentView>>,
 }
 
-/// Has what was used settled. An answer whose charge could not be moved is kept, and given when it was.
+/// Has what was used settled. An answer whose charge was not moved is kept, and given when it was. What is charged of a channel is
+/// covered by its deposit, whenever it is counted.
 pub(crate) async fn settled(
     gateway: &Inner,
     payment: &PaymentView,
+    authorized: &Authorized,
     dialect: Dialect,
 ) -> Result<Charged, Problem> {
     let (amount, moved) = gateway.charging.moved(payment.payment_id).await?;
     match moved {
         Moved::Done(payment) => Ok(Charged { amount, is_settled: true, payment }),
+        Moved::Pending(problem) if authorized.question.is_some() => {
+            let detail = format!("the answer is kept until what it cost is settled: {}", problem.detail);
+            let pause = problem.retry_after_ms.unwrap_or(SETTLED_AGAIN_MS);
+            let pending = Problem::new(Code::SettlementPending, detail).retry_after(pause);
+            Err(dialect.after_payment(pending))
+        }
         Moved::Pending(_) => Ok(Charged { amount, is_settled: false, payment: None }),
         Moved::Refused(problem) => {
             let detail = format!(

@@ -21,6 +21,7 @@ use salt402_http::{
 use salt402_protocol::api::{ClaimView, PaymentView};
 use salt402_protocol::{Code, Problem};
 
+use crate::order::Order;
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
 use crate::response::offer_response;
@@ -72,7 +73,8 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
     refuse_lookalikes(&request.headers)?;
     let Some(rule) = auth.tariff.rule(&method, &target, &request.headers)? else { return Ok(pass()) };
     let presented = Presented::of(request)?;
-    let order = rule.order(method, target, b"");
+    // What is answered is not counted here.
+    let order = Order { by_use: false, ..rule.order(method, target, b"") };
     let asked = Instant::now();
     match auth.paywall.decide(&order, &presented).await? {
         Decision::Granted(Granted { payment, claim, .. })

@@ -19,6 +19,7 @@ use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Code, Problem};
 use tower::{Layer, Service, ServiceExt as _};
 
+use crate::order::Order;
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
 use crate::response::offer_response;
@@ -139,7 +140,8 @@ impl Terms {
         // The memory counts as held until the payment is there, or is not.
         let HeldBody { bytes: body, reservation: _reservation } =
             read_body(body, self.body_limit, &budget).await.map_err(refuse_paid)?;
-        let order = rule.order(method, target, &body);
+        // What it answers is not counted here.
+        let order = Order { by_use: false, ..rule.order(method, target, &body) };
         let asked = Instant::now();
         match self.paywall.decide(&order, &presented).await.map_err(refuse_paid)? {
             Decision::Granted(Granted { payment, claim, .. }) if claim.first => {

@@ -124,7 +124,7 @@ impl Paywall {
             let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
             let verdict = self.ask(order, order.sold, Duration::ZERO, &again, proof).await?;
             let Verdict::Accepted { payment, claim: Some(claim) } = verdict else { return Ok(None) };
-            return Ok(Some(granted(payment, claim, false)));
+            return Ok(Some(granted(payment, claim, false, order.sold)));
         }
         Ok(self.admit(order, presented, proof).await?.ok())
     }
@@ -180,8 +180,11 @@ impl Paywall {
         if self.needs_quote && bare {
             return Err(quote_required());
         }
-        match (self.verify(order, presented, proof).await?, presented.too_soon) {
-            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok(granted(payment, claim, bare))),
+        let (verdict, sold) = self.verify(order, presented, proof).await?;
+        match (verdict, presented.too_soon) {
+            (Verdict::Accepted { payment, claim: Some(claim) }, _) => {
+                Ok(Ok(granted(payment, claim, bare, sold)))
+            }
             (_, Some(wait)) => Err(address_limited(wait)),
             (Verdict::Accepted { claim: None, .. }, None) => Err(Problem::new(
                 Code::VerifierUnavailable,
@@ -254,21 +257,27 @@ impl Paywall {
         Ok(Box::new(Offer { problem, details, signed, realm, dialects: self.dialects }))
     }
 
-    async fn verify(&self, order: &Order, presented: &Presented, proof: Proof) -> Result<Verdict, Problem> {
+    /// What a proof pays for, and as what it was sold.
+    async fn verify(
+        &self,
+        order: &Order,
+        presented: &Presented,
+        proof: Proof,
+    ) -> Result<(Verdict, Sold), Problem> {
         let quoted = presented.quote.as_ref().and_then(QuoteId::request);
         let was_before = order.before.filter(|before| quoted == Some(before.digest));
         let sold = was_before.unwrap_or(order.sold);
         let verdict = self.ask(order, sold, self.wait, presented, proof).await?;
-        let Some(before) = order.before else { return Ok(verdict) };
+        let Some(before) = order.before else { return Ok((verdict, sold)) };
         if !matches!(verdict, Verdict::Rejected { code: Code::QuoteRequired, .. }) {
-            return Ok(verdict);
+            return Ok((verdict, sold));
         }
         let otherwise = self.ask(order, before, Duration::ZERO, presented, proof).await?;
         Ok(match &otherwise {
-            Verdict::Accepted { .. } => otherwise,
-            Verdict::Pending { code, .. } if *code != Code::PaymentNotSeen => otherwise,
-            Verdict::Rejected { code: Code::AlreadyClaimed | Code::UsesExhausted, .. } => otherwise,
-            _ => verdict,
+            Verdict::Accepted { .. } => (otherwise, before),
+            Verdict::Pending { code, .. } if *code != Code::PaymentNotSeen => (otherwise, before),
+            Verdict::Rejected { code: Code::AlreadyClaimed | Code::UsesExhausted, .. } => (otherwise, before),
+            _ => (verdict, sold),
         })
     }
 
@@ -307,9 +316,9 @@ impl Paywall {
 }
 
 /// A grant. What was granted before is charged as it was granted then, whatever the price says now.
-fn granted(payment: Box<PaymentView>, claim: ClaimView, bare: bool) -> Granted {
+fn granted(payment: Box<PaymentView>, claim: ClaimView, bare: bool, sold: Sold) -> Granted {
     let authorized = claim.by_use.then_some(Authorized { question: None, ends_at: None, is_secret: true });
-    Granted { payment, claim, authorized, bare }
+    Granted { payment, claim, authorized, bare, usage: sold.usage }
 }
 
 /// Somebody has paid, if not necessarily whoever shows it, and has the id: so no new quote comes with this.

@@ -26,19 +26,24 @@ domain_name = \"Wrapped SALT\"
 upto = true
 ";
 
-const CHAT: &str = "/v1/chat/completions";
+pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 /// What any request costs, what each token costs that is written, and what each costs that is read.
 const REQUEST: u128 = 1000;
 const READ: u128 = 10;
 /// What the model server says that it has read and written, at these prices.
-const USED: u128 = REQUEST + 3 * READ + 2;
+pub(crate) const USED: u128 = REQUEST + 3 * READ + 2;
 
 async fn stand_with(signatures: &str) -> Facilitating {
+    stand_of(signatures, "").await
+}
+
+/// With lines for `[payment.signatures]` and `[gateway]`.
+pub(crate) async fn stand_of(signatures: &str, gateway: &str) -> Facilitating {
     let stack = StackOptions {
         payment: format!("{SIGNATURES}{signatures}"),
         model: "charge = \"used\"\nprice_per_prompt_token = \"10\"".into(),
-        gateway: "leave_grace_s = 1".into(),
+        gateway: format!("leave_grace_s = 1\n{gateway}"),
         ..StackOptions::default()
     };
     let stand = Facilitating::start_with(SALT402, FacilitatorOptions { stack, ..Default::default() }).await;
@@ -48,7 +53,7 @@ async fn stand_with(signatures: &str) -> Facilitating {
     stand
 }
 
-async fn stand() -> Facilitating {
+pub(crate) async fn stand() -> Facilitating {
     stand_with("").await
 }
 
@@ -63,27 +68,25 @@ fn ceiling(required: &Value) -> u128 {
 }
 
 /// What is sent to authorize what is asked, with the nonce of a number.
-fn sign(stand: &Facilitating, payer: &X402Payer, required: &Value, number: u64) -> String {
-    sign_until(stand, payer, required, number, Terms::new(payer.address, 0, number).valid_before)
+pub(crate) fn sign(stand: &Facilitating, payer: &X402Payer, required: &Value, number: u64) -> String {
+    sign_until(stand, payer, required, number, u64::MAX)
 }
 
-/// The same, with a deadline in seconds since 1970.
-fn sign_until(
+/// The same, good until a second since 1970.
+pub(crate) fn sign_until(
     stand: &Facilitating,
     payer: &X402Payer,
     required: &Value,
     number: u64,
-    valid_before: u64,
+    until: u64,
 ) -> String {
     let accepted = &required["accepts"][0];
     assert_eq!(
         (&accepted["scheme"], &accepted["extra"]["facilitatorAddress"]),
         (&json!("upto"), &json!(FACILITATOR))
     );
-    let terms = Terms {
-        valid_before,
-        ..Terms::new(accepted["payTo"].as_str().unwrap().parse().unwrap(), ceiling(required), number)
-    };
+    let terms = Terms::new(accepted["payTo"].as_str().unwrap().parse().unwrap(), ceiling(required), number);
+    let terms = Terms { valid_before: terms.valid_before.min(until), ..terms };
     let mut payload =
         payer.upto(&stand.wrapped, &terms, FACILITATOR.parse().unwrap())["paymentPayload"].take();
     payload["accepted"] = accepted.clone();
@@ -100,24 +103,24 @@ fn charges(stand: &Facilitating, args: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
-async fn post(stand: &Facilitating, path: &str, body: &Value, signed: Option<&str>) -> Answer {
+pub(crate) async fn post(stand: &Facilitating, path: &str, body: &Value, signed: Option<&str>) -> Answer {
     let headers: Vec<_> = signed.map(|signed| ("payment-signature", signed)).into_iter().collect();
     stand.stack.post(&format!("{}{path}", stand.stack.gateway), body, &headers).await
 }
 
-async fn asked(stand: &Facilitating, path: &str, body: &Value) -> Value {
+pub(crate) async fn asked(stand: &Facilitating, path: &str, body: &Value) -> Value {
     required(&post(stand, path, body, None).await)
 }
 
 /// What an answer says of its settlement.
-fn settled(answer: &Answer) -> Value {
+pub(crate) fn settled(answer: &Answer) -> Value {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let header = answer.headers["payment-response"].to_str().unwrap();
     serde_json::from_slice(&STANDARD.decode(header).unwrap()).unwrap()
 }
 
 /// Waits until the payee has so much, and sees that it is no more.
-async fn paid(stand: &Facilitating, amount: u128) {
+pub(crate) async fn paid(stand: &Facilitating, amount: u128) {
     let give_up = Instant::now() + Duration::from_secs(30);
     while stand.paid(&stand.wrapped).await < amount && Instant::now() < give_up {
         tokio::time::sleep(Duration::from_millis(25)).await;
@@ -125,7 +128,7 @@ async fn paid(stand: &Facilitating, amount: u128) {
     assert_eq!(stand.paid(&stand.wrapped).await, amount);
 }
 
-fn chat(text: &str, stream: bool) -> Value {
+pub(crate) fn chat(text: &str, stream: bool) -> Value {
     let mut body =
         json!({ "model": "counted", "messages": [{ "role": "user", "content": text }], "stream": stream });
     if stream {

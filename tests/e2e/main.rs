@@ -18,6 +18,7 @@ mod browsers;
 mod by_hand;
 mod chains;
 mod charging;
+mod charging_late;
 mod citrate;
 mod claiming;
 mod command;

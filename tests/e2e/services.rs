@@ -378,5 +378,19 @@ async fn one_payment_for_several_requests_gives_each_of_them_once() {
     }
     assert_eq!(number(3).send(&stack).await.code(), "uses_exhausted");
     assert_eq!(service.asked(), 2);
+
+    // Each keeps its answer when the operator changes how many requests a payment pays for, and none is run again.
+    let text = std::fs::read_to_string(stack.config()).unwrap();
+    for (from, to) in [("uses = 2", "uses = 1"), ("uses = 1", "uses = 2")] {
+        assert!(stack.process.take().unwrap().terminate().success());
+        std::fs::write(stack.config(), text.replace("uses = 2", to)).unwrap();
+        stack.up().await;
+        for request in [2, 1] {
+            let asked = Asked { url: format!("{}/paid/{request}", stack.gateway), ..first.clone() };
+            let answer = asked.send(&stack).await;
+            assert_eq!(answer.body, format!("GET /base/paid/{request} HTTP/1.1"), "{from} became {to}");
+        }
+        assert_eq!(service.asked(), 2, "{from} became {to}");
+    }
     stack.kill();
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use salt402_gateway::{
-    Adjustment, Api, BatchLimits, Catalogue, Model, Price, Quantities, Rate, Routes, ServerOptions, Service,
-    Services, Upstream,
+    Adjustment, Api, BatchLimits, Catalogue, MOST_OF_A_BATCH, Model, Price, Quantities, Rate, Routes,
+    ServerOptions, Service, Services, Upstream,
 };
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
@@ -325,7 +325,7 @@ impl GatewayConfig {
         let largest = self.largest_kept_bytes;
         ConfigError::unless_within("gateway.largest_kept_bytes", largest, 64 * 1024..=256 * 1024 * 1024)?;
         ConfigError::unless_within("gateway.max_runs", self.max_runs.into(), 2..=1000)?;
-        ConfigError::unless_within("gateway.batch_most", self.batch_most as u64, 1..=4096)?;
+        ConfigError::unless_within("gateway.batch_most", self.batch_most as u64, 1..=MOST_OF_A_BATCH as u64)?;
         ConfigError::unless_within("gateway.batch_at_once", self.batch_at_once as u64, 1..=256)?;
         let mut endpoints = BTreeSet::new();
         for (name, model) in &self.models {

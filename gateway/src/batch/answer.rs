@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use salt402_http::clock::now_ms;
 use salt402_http::problem_response;
+use salt402_paywall::after_signature;
 use salt402_protocol::{Code, Problem};
 use salt402_store::{Store, StoredOutcome};
 use serde_json::{Value, json};
@@ -56,11 +57,12 @@ fn problem(parts: &[Part]) -> Option<Problem> {
             later.len(),
             first.detail
         );
-        return Some(Problem::new(first.code, detail).retry_after(again.unwrap_or(1000)));
+        // Some clients sign anew after a 500 and others.
+        return Some(after_signature(Problem::new(first.code, detail).retry_after(again.unwrap_or(1000))));
     }
     let first = failed.first().filter(|_| failed.len() == count)?;
     let detail = format!("none of {count} requests is answered: {}", first.detail);
-    Some(Problem::new(first.code, detail))
+    Some(after_signature(Problem::new(first.code, detail)))
 }
 
 /// Whether the same proof changes nothing.
@@ -152,6 +154,12 @@ mod tests {
         assert_eq!(body["results"][2]["output"], 2);
         assert!(body["results"][0]["owed"].is_null(), "it may still be answered: {body}");
         assert_eq!(told([later(9000), Ok(1), later(2000)]).await.1.as_deref(), Some("2"));
+        // No status is one after which clients pay again.
+        for code in [Code::Internal, Code::AtCapacity, Code::AddressLimited] {
+            let (status, again, _) =
+                told([Err(Problem::new(code, "no").retry_after(3000)), Ok(1), Ok(2)]).await;
+            assert_eq!((status, again.as_deref()), (425, Some("3")), "{code}");
+        }
         // Nothing is served.
         let (status, again, body) = told([not_served(), not_served(), not_served()]).await;
         assert_eq!((status, again, &body["code"]), (424, None, &json!("not_served")));

@@ -13,4 +13,4 @@ mod parts;
 mod request;
 mod shares;
 
-pub use request::{BatchEntry, PricedBatch};
+pub use request::{BatchEntry, MOST as MOST_OF_A_BATCH, PricedBatch};

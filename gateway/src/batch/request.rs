@@ -11,6 +11,9 @@ use crate::priced_request::{InferenceRequest, PRICELESS, PricedRequest};
 use crate::pricing::Unpriced;
 use crate::reading::{Reading, Unsold};
 
+/// How many requests a batch has at the most, whatever the operator says.
+pub const MOST: usize = 4096;
+
 /// A batch costs a twentieth less than its requests: 5 %.
 const LESS: u64 = 20;
 
@@ -77,6 +80,11 @@ impl PricedBatch {
         let count = requests.len();
         if count == 0 {
             return Err(Problem::new(Code::InvalidRequest, "requests: there is none"));
+        }
+        // Nobody has paid for so many, so they are not priced.
+        if count > MOST {
+            let detail = format!("requests: at most {most} here, found {count}");
+            return Err(Problem::new(Code::InvalidRequest, detail));
         }
         let order = |description, amount| {
             let (method, path) = (method.clone(), path.clone());
@@ -164,6 +172,24 @@ mod tests {
         assert_eq!(price([Some(amount(1)), None].into_iter()), None);
         assert_eq!(price([Some(Amount(U256::MAX)), Some(amount(1))].into_iter()), None);
         assert_eq!(price([Some(Amount(U256::MAX))].into_iter()), Some(reduced(Amount(U256::MAX))));
+    }
+
+    #[test]
+    fn what_is_longer_than_any_batch_is_refused_before_it_is_priced() {
+        let read = |count: usize| {
+            let entries = vec![r#"{"model":"gone","prompt":"x"}"#; count].join(",");
+            let body = format!(r#"{{"requests":[{entries}]}}"#);
+            PricedBatch::understand(2, &Catalogue::default(), "POST".into(), "/".into(), body.as_bytes())
+        };
+        // Its payer may have paid while more were allowed.
+        let Ok(Reading::Unsold(unsold)) = read(3) else { panic!() };
+        assert_eq!(unsold.request.unwrap().entries.len(), 3);
+        assert!(matches!(read(MOST), Ok(Reading::Unsold(_))));
+        let refused = read(MOST + 1).err().unwrap();
+        assert_eq!(
+            (refused.code, &*refused.detail),
+            (Code::InvalidRequest, "requests: at most 2 here, found 4097")
+        );
     }
 
     proptest! {

@@ -5,33 +5,24 @@
 //! is there to be told, or if the upstream breaks the answer off. A process that is killed in between leaves behind that
 //! the answer was given.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use salt402_protocol::{Code, PaymentId, Problem};
-use salt402_store::{Outcome, Store, StoredOutcome, Unserved};
+use salt402_store::{Outcome, Store, StoredOutcome};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 
 use crate::execution::attempts::{self, Failed, Purchase, unkept};
-use crate::meter::Meter;
+use crate::execution::once::{Noting, Once, PassedHead};
 use crate::upstream::admission::Permit;
 use crate::upstream::frames::Frames;
-
-/// The head of an answer that is passed on.
-#[derive(Clone, Debug)]
-pub(crate) struct PassedHead {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-}
 
 /// What an upstream answered.
 pub(crate) enum Answered {
@@ -68,113 +59,26 @@ struct Run {
     came: Notify,
 }
 
-struct Once {
-    head: PassedHead,
-    begun: Bytes,
-    rest: Frames,
-    permit: Permit,
-    attempt: Unserved,
-    meter: Option<(Arc<Meter>, Counted)>,
-}
-
-/// A payment of which it is still being counted what its answer costs.
-struct Counted {
-    counted: Arc<Mutex<HashSet<PaymentId>>>,
-    payment: PaymentId,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.payment);
-    }
-}
-
 /// Runs paid requests of services: at most one run at a time per payment.
 #[derive(Clone)]
 pub(crate) struct Deliveries {
-    store: Store,
-    runs: u32,
+    noting: Noting,
     leave_grace: Duration,
     /// A std mutex, because nothing is awaited while it is held.
     running: Arc<Mutex<HashMap<PaymentId, Arc<Run>>>>,
-    /// Payments whose answers are given once and counted, from before it is on disk that they were given until their charge is.
-    counted: Arc<Mutex<HashSet<PaymentId>>>,
-    /// Told when something is to be charged.
-    charged: Arc<Notify>,
-    tasks: TaskTracker,
-}
-
-/// What is charged of an answer that is given once, for what has passed of it: at its end, or when its client has left.
-struct Counting {
-    deliveries: Deliveries,
-    meter: Arc<Meter>,
-    /// `None`: it was charged, or will not be.
-    counted: Option<Counted>,
-}
-
-impl Counting {
-    /// Writes down what is charged.
-    async fn charge(deliveries: Deliveries, counted: Counted, meter: Arc<Meter>) {
-        let (payment, charge) = (counted.payment, Some(meter.amount()));
-        if let Err(error) = deliveries.store.put_charged_outcome_unkept(payment, charge).await {
-            tracing::error!(%error, %payment, "what an answer cost could not be written down, and is not charged");
-        }
-        deliveries.charged.notify_one();
-    }
-
-    async fn end(mut self) {
-        if let Some(counted) = self.counted.take() {
-            Self::charge(self.deliveries.clone(), counted, Arc::clone(&self.meter)).await;
-        }
-    }
-
-    /// The answer broke off: it is run again, or nothing is charged.
-    fn give_up(mut self) {
-        self.counted = None;
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        if let Some(counted) = self.counted.take() {
-            let charge = Self::charge(self.deliveries.clone(), counted, Arc::clone(&self.meter));
-            self.deliveries.tasks.spawn(charge);
-        }
-    }
 }
 
 impl Deliveries {
     /// Deliveries that are written down in a store. A payment has `runs` runs at most, and a run whose answer is not
     /// kept goes on for `leave_grace` while nobody waits for it.
     pub(crate) fn new(store: Store, runs: u32, leave_grace: Duration, charged: Arc<Notify>) -> Self {
-        Self {
-            store,
-            runs,
-            leave_grace,
-            running: Arc::default(),
-            counted: Arc::default(),
-            charged,
-            tasks: TaskTracker::new(),
-        }
-    }
-
-    /// Whether the request of a payment is being run, or its answer is still being counted.
-    pub(crate) fn is_running(&self, payment: PaymentId) -> bool {
-        // In this order: what is counted was run before, and is counted before it is no more run.
-        self.lock().contains_key(&payment)
-            || self.counted.lock().unwrap_or_else(PoisonError::into_inner).contains(&payment)
-    }
-
-    /// Notes that an answer is counted.
-    fn count(&self, payment: PaymentId) -> Counted {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(payment);
-        Counted { counted: Arc::clone(&self.counted), payment }
+        Self { noting: Noting::new(store, runs, charged), leave_grace, running: Arc::default() }
     }
 
     /// Waits until nothing runs any more. No new run may begin meanwhile.
     pub(crate) async fn finish(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.noting.tasks.close();
+        self.noting.tasks.wait().await;
     }
 
     /// The answer for a payment: the kept one, that of the run under way, or that of a new run. A run whose answer is
@@ -210,7 +114,7 @@ impl Deliveries {
                     let leaving =
                         Leaving { running: Arc::clone(&self.running), payment, entry: Arc::clone(&entry) };
                     let run = async move { run().await };
-                    self.tasks.spawn(self.clone().drive(purchase, keeps, run, leaving));
+                    self.noting.tasks.spawn(self.clone().drive(purchase, keeps, run, leaving));
                     (entry, receiver)
                 }
             }
@@ -223,7 +127,10 @@ impl Deliveries {
             Some(Ending::Kept(head, body)) => Ok(Delivered::Kept(head, body)),
             Some(Ending::Failed(problem)) => Err(problem),
             Some(Ending::Once) => match entry.take() {
-                Some(once) => Ok(self.give(once)),
+                Some(once) => {
+                    let (head, body) = once.give(&self.noting);
+                    Ok(Delivered::Once(head, body))
+                }
                 None => Err(given()),
             },
             None => Err(broken()),
@@ -258,7 +165,7 @@ impl Deliveries {
             return Ok(known);
         }
         let meter = purchase.meter.clone();
-        let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
+        let attempt = attempts::begin(&self.noting.store, self.noting.runs, purchase).await?;
         // Dropped here, the run closes its connection to the upstream.
         let ran = tokio::select! {
             biased;
@@ -267,27 +174,33 @@ impl Deliveries {
         };
         let (head, begun, rest, permit) = match ran {
             Ok(Answered::Stream(head, begun, rest, permit)) => (head, begun, rest, permit),
+            // Nobody has it, so nobody pays for it.
+            Ok(Answered::Whole(..)) if meter.as_ref().is_some_and(|meter| meter.has_ended()) => {
+                let told = attempts::give_up(&self.noting.store, payment).await?;
+                self.noting.charged.notify_one();
+                return Err(told);
+            }
             Ok(Answered::Whole(head, body)) => {
                 let outcome = kept(&head, body.to_vec());
-                let charge = meter.map(|meter| {
+                // It is under way until that is on disk.
+                let charge = meter.as_ref().map(|meter| {
                     meter.begin(&head.headers);
                     meter.pass(&body);
                     meter.amount()
                 });
-                self.store.put_charged_outcome(payment, outcome, charge).await.map_err(unkept)?;
-                self.charged.notify_one();
+                self.noting.store.put_charged_outcome(payment, outcome, charge).await.map_err(unkept)?;
+                self.noting.charged.notify_one();
                 return Ok(Ending::Kept(head, body));
             }
-            Err(failed) => return Err(self.failed(attempt, failed, meter.is_some()).await?),
+            Err(failed) => return Err(self.noting.failed(attempt, failed, meter.is_some()).await?),
         };
         if !entry.is_awaited_within(self.leave_grace).await {
-            return Err(self.failed(attempt, left(), meter.is_some()).await?);
+            return Err(self.noting.failed(attempt, left(), meter.is_some()).await?);
         }
-        self.store.put_outcome_unkept(payment).await.map_err(unkept)?;
-        let meter = meter.map(|meter| {
+        self.noting.store.put_outcome_unkept(payment).await.map_err(unkept)?;
+        if let Some(meter) = &meter {
             meter.begin(&head.headers);
-            (meter, self.count(payment))
-        });
+        }
         *entry.lock() = Some(Once { head, begun, rest, permit, attempt, meter });
         Ok(Ending::Once)
     }
@@ -320,86 +233,20 @@ impl Deliveries {
             };
             if let Some(Once { attempt, meter, .. }) = left {
                 let failed = Failed::ran("the payer left before the answer reached it");
-                let told = self.not_given(attempt, failed, meter.is_some()).await.unwrap_or_else(|error| {
-                    tracing::error!(detail = error.detail, "an answer that nobody took counts as given");
-                    error
-                });
+                let told =
+                    self.noting.not_given(attempt, failed, meter.is_some()).await.unwrap_or_else(|error| {
+                        tracing::error!(detail = error.detail, "an answer that nobody took counts as given");
+                        error
+                    });
                 entry.ending.send_replace(Some(Ending::Failed(told)));
             }
             return;
         }
     }
 
-    /// The answer's body. If the upstream breaks it off, it was not given, which is on disk before the payer learns it.
-    fn give(&self, once: Once) -> Delivered {
-        let Once { head, begun, rest, permit, attempt, meter } = once;
-        let this = self.clone();
-        let counting = meter.map(|(meter, counted)| {
-            meter.pass(&begun);
-            Counting { deliveries: self.clone(), meter, counted: Some(counted) }
-        });
-        let begun = futures::stream::iter((!begun.is_empty()).then_some(Ok(begun)));
-        let rest = futures::stream::unfold(Some((rest, permit, attempt, counting)), move |state| {
-            let this = this.clone();
-            async move {
-                let (mut rest, permit, attempt, counting) = state?;
-                let Some(next) = rest.next().await else {
-                    // The end waits until what the answer cost is on disk.
-                    if let Some(counting) = counting {
-                        counting.end().await;
-                    }
-                    return None;
-                };
-                match next {
-                    Ok(piece) => {
-                        if let Some(counting) = &counting {
-                            counting.meter.pass(&piece);
-                        }
-                        Some((Ok(piece), Some((rest, permit, attempt, counting))))
-                    }
-                    Err(error) => {
-                        drop((rest, permit));
-                        let by_use = counting.is_some();
-                        if let Some(counting) = counting {
-                            counting.give_up();
-                        }
-                        let failed = Failed { class: error.class(), ..Failed::ran(error.of_service()) };
-                        let noted = this.tasks.spawn({
-                            let this = this.clone();
-                            async move { this.not_given(attempt, failed, by_use).await }
-                        });
-                        if !matches!(noted.await, Ok(Ok(_))) {
-                            tracing::error!("an answer that broke off counts as given");
-                        }
-                        Some((Err(error), None))
-                    }
-                }
-            }
-        });
-        Delivered::Once(head, Body::from_stream(begun.chain(rest)))
-    }
-
-    /// Takes back that an answer was given, and notes that its run failed. Returns what its payer is told.
-    async fn not_given(&self, attempt: Unserved, failed: Failed, by_use: bool) -> Result<Problem, Problem> {
-        self.store.retract_outcome_unkept(attempt.payment).await.map_err(unkept)?;
-        self.failed(attempt, failed, by_use).await
-    }
-
-    /// Notes on disk that an attempt failed. Returns what its payer is told.
-    async fn failed(&self, mut attempt: Unserved, failed: Failed, by_use: bool) -> Result<Problem, Problem> {
-        let told = attempts::failed(&mut attempt, self.runs, failed);
-        if by_use && attempt.ended {
-            let told = attempts::give_up(&self.store, attempt.payment).await?;
-            self.charged.notify_one();
-            return Ok(told);
-        }
-        self.store.put_unserved(attempt).await.map_err(unkept)?;
-        Ok(told)
-    }
-
     /// What became of a payment's request before.
     async fn known(&self, payment: PaymentId) -> Result<Option<Ending>, Problem> {
-        Ok(match self.store.outcome(payment).await.map_err(unkept)? {
+        Ok(match self.noting.store.outcome(payment).await.map_err(unkept)? {
             None => None,
             Some(StoredOutcome::Evicted) => return Err(given()),
             Some(StoredOutcome::Kept { outcome: Outcome { status, headers, body }, .. }) => {

@@ -8,10 +8,11 @@
 //! What a process that is killed leaves behind: before the claim, nothing; between the claim and the outcome, a run that
 //! counts, and the same proof has the request run again; after the outcome, the answer.
 //!
-//! The rooms. Each imports only those before it: `spool`; `recording`; `reader`; `attempts`; `runs`, `delivery`.
+//! The rooms. Each imports only those before it: `spool`; `recording`; `reader`; `attempts`; `runs`, `once`; `delivery`.
 
 mod attempts;
 mod delivery;
+mod once;
 mod reader;
 mod recording;
 mod runs;
@@ -20,7 +21,8 @@ mod spool;
 mod tests;
 
 pub(crate) use attempts::{Failed, Purchase, given_up};
-pub(crate) use delivery::{Answered, Delivered, Deliveries, PassedHead};
+pub(crate) use delivery::{Answered, Delivered, Deliveries};
+pub(crate) use once::PassedHead;
 pub(crate) use reader::{Given, Reader, Several};
 pub(crate) use recording::{Head, Recorder};
 pub(crate) use runs::{ExecutionLimits, Executions, MODEL_HEADER};

@@ -86,11 +86,6 @@ impl Executions {
         self.tasks.is_closed()
     }
 
-    /// Whether the request of a payment is being run.
-    pub(crate) fn is_running(&self, payment: PaymentId) -> bool {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&payment)
-    }
-
     /// The outcome for a payment whose request has a whole answer: the kept one, that of the run under way, or that of
     /// a new run.
     ///
@@ -165,6 +160,12 @@ impl Executions {
         let meter = purchase.meter.clone();
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
         match run.await {
+            // Nobody has it, so nobody pays for it.
+            Ok(_) if meter.as_ref().is_some_and(|meter| meter.has_ended()) => {
+                let told = attempts::give_up(&self.store, payment).await?;
+                self.charged.notify_one();
+                Err(told)
+            }
             Ok((head, body)) => {
                 let charge = meter.as_ref().map(|meter| meter.amount());
                 let kept = outcome(&head, body.to_vec());

@@ -12,10 +12,10 @@ use salt402_http::{
     problem_response, read_body,
 };
 use salt402_paywall::{
-    AnswerPrice, Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_response,
-    pays_again, shows_payment,
+    Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_response, pays_again,
+    shows_payment,
 };
-use salt402_protocol::api::PaymentView;
+use salt402_protocol::api::{PaymentView, Usage};
 use salt402_protocol::{Code, PaymentId, Problem};
 use tokio::time::Instant;
 
@@ -127,8 +127,10 @@ async fn paid(
     let started = Instant::now();
     // What is signed now is not settled for what is not sold now.
     let full = service.admission.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
-    let (payment, claim, authorized) = match decide(&paywall, &order, &presented, full).await? {
-        Decision::Granted(Granted { payment, claim, authorized, .. }) => (payment, claim, authorized),
+    let (payment, claim, authorized, usage) = match decide(&paywall, &order, &presented, full).await? {
+        Decision::Granted(Granted { payment, claim, authorized, usage, .. }) => {
+            (payment, claim, authorized, usage)
+        }
         // A refusal says how to pay, and this is no time for it.
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
     };
@@ -146,20 +148,23 @@ async fn paid(
         question.end(answered.and_then(|answered| from.checked(&of_all.services, answered)))
     };
     let started = Instant::now();
-    let first = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
-    let mut purchase = purchase(&payment, first, &order);
+    let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
+    let mut purchase = purchase(&payment, first, usage, &order);
     // A rule whose price is by the answer no more charges all that was authorized while it was.
     purchase.meter = authorized.as_ref().map(|_| {
-        let price =
-            rule.by_answer.unwrap_or(AnswerPrice { minimum: payment.amount, ..AnswerPrice::default() });
-        Arc::new(Meter::of_answer(price, payment.amount))
+        let meter = match rule.by_answer {
+            // Whoever authorizes more than is asked pays no more than that.
+            Some(price) => Meter::of_answer(price, payment.amount.min(rule.amount)),
+            None => Meter::of_all(payment.amount),
+        };
+        Arc::new(meter.holding(hold))
     });
     let delivered = gateway.deliveries.outcome(purchase, keeps, run).await?;
     let mut charge = None;
     let (head, body) = match delivered {
         Delivered::Kept(head, body) => {
-            if authorized.is_some() {
-                charge = Some(settled(gateway, &payment, Dialect::Problem).await?);
+            if let Some(authorized) = &authorized {
+                charge = Some(settled(gateway, &payment, authorized, Dialect::Problem).await?);
             }
             (head, Body::from(body))
         }
@@ -178,11 +183,11 @@ async fn paid(
     Ok(response)
 }
 
-/// What is run once. Where one payment pays for several requests, each of them has an outcome of its own, under a name
+/// What is run once. Where the payment was made for several requests, each of them has an outcome of its own, under a name
 /// that is made of the payment's and the request's.
-fn purchase(payment: &PaymentView, first: bool, order: &Order) -> Purchase {
+fn purchase(payment: &PaymentView, first: bool, usage: Option<Usage>, order: &Order) -> Purchase {
     let (mut payment, mut sold) = (Box::new(payment.clone()), order.description.clone());
-    if let Some(usage) = order.sold.usage {
+    if let Some(usage) = usage {
         sold = format!("{sold} (one of those that payment {} pays for)", payment.payment_id);
         payment.payment_id = of_use(payment.payment_id, usage.request_digest.0);
     }

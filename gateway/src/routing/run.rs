@@ -65,9 +65,11 @@ impl<C: Run> Sale for Routed<C> {
         Meter::of_all(ceiling)
     }
 
-    /// [`Sale::unsold`] says so, since it knows which of them answer.
+    /// None of them has room. [`Sale::unsold`] tells those who have not paid, since it knows which of them answer.
     fn full(&self) -> Option<Problem> {
-        None
+        let full: Option<Vec<_>> =
+            self.candidates.iter().map(|candidate| candidate.model().upstream.full()).collect();
+        full?.pop()
     }
 
     async fn outcome(self, gateway: &Inner, purchase: Purchase) -> Result<Given, Problem> {

@@ -106,7 +106,7 @@ pub(crate) async fn admit(
             }
         }
         let (payment, claim) = claim(seller, requirement(seller, order), presented, nonce).await?;
-        return Ok(Ok(Granted { payment, claim, authorized: None, bare: !kept.by_payer }));
+        return Ok(Ok(Granted { payment, claim, authorized: None, bare: !kept.by_payer, usage: None }));
     }
     Err(pending("an earlier payment for this request is on its way"))
 }

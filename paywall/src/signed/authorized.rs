@@ -1,7 +1,7 @@
 //! A ceiling that a payer signed, in the place of a payment that was made.
 
 use axum::body::Bytes;
-use salt402_protocol::api::{ClaimView, PaymentView};
+use salt402_protocol::api::{ClaimView, PaymentView, Usage};
 use salt402_protocol::typed_data::X402_UPTO_PROXY;
 use salt402_protocol::x402::UPTO;
 use salt402_protocol::x402::request::{Request, Signed};
@@ -18,6 +18,8 @@ pub struct Granted {
     pub authorized: Option<Authorized>,
     /// Whether it was shown by what everybody can read off the chain alone.
     pub bare: bool,
+    /// Which of several requests it is that the payment was made for. `None` where it was made for one, whatever one pays for now.
+    pub usage: Option<Usage>,
 }
 
 /// A request that is charged by use: the payment's amount is the most.
@@ -71,5 +73,11 @@ pub(super) fn authorized(
     };
     let claim = ClaimView { first: false, claimed_at_ms: 0, by_use: true };
     let authorized = Authorized { question: Some(question.clone()), ends_at: Some(ends_at), is_secret };
-    Ok(Some(Granted { payment: Box::new(payment), claim, authorized: Some(authorized), bare: !is_secret }))
+    Ok(Some(Granted {
+        payment: Box::new(payment),
+        claim,
+        authorized: Some(authorized),
+        bare: !is_secret,
+        usage: None,
+    }))
 }

@@ -37,15 +37,6 @@ impl Store {
         send(self.jobs(), charge).await
     }
 
-    /// Writes down that a request is not run on an authorization, and that nothing is charged of it, unless the request was begun
-    /// before. Returns whether it was not begun before. Durable when this returns.
-    ///
-    /// # Errors
-    /// The database could not be written.
-    pub async fn give_up_charge(&self, charge: NewCharge) -> Result<bool, StoreError> {
-        send(self.jobs(), GiveUp(charge)).await
-    }
-
     /// Gives an authorization up of which nothing was charged: its charge is 0. One that was charged stays as it is.
     ///
     /// # Errors
@@ -95,35 +86,38 @@ impl Store {
         row.as_ref().map(charge).transpose()
     }
 
-    /// Charges whose next step was due at a time, in milliseconds since 1970 UTC: those that are to be moved or counted, and after
-    /// them those under way whose authorization has ended. At most `most` of each, so that neither hides the other.
+    /// Charges that are to be moved or counted and were due at a time, in milliseconds since 1970 UTC, at most `most` of them.
     ///
     /// # Errors
     /// The database could not be read.
     pub async fn due_charges(&self, now_ms: u64, most: u32) -> Result<Vec<Charge>, StoreError> {
         let mut reader = self.reader().await?;
-        let connection = reader.connection()?;
+        let rows = query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM charges WHERE due_ms <= $1 AND state <> 'running' ORDER BY due_ms LIMIT $2"
+        ))
         // Of what is never tried again, no time comes.
-        let now_ms = bound(now_ms).min(NEVER - 1);
-        let mut due = Vec::new();
-        for sql in [
-            concat!(
-                "SELECT ",
-                columns!(),
-                " FROM charges WHERE due_ms <= $1 AND state <> 'running' ORDER BY due_ms LIMIT $2"
-            ),
-            concat!(
-                "SELECT ",
-                columns!(),
-                " FROM charges WHERE due_ms <= $1 AND state = 'running' ORDER BY due_ms LIMIT $2"
-            ),
-        ] {
-            let rows = query(sql).bind(now_ms).bind(i64::from(most)).fetch_all(&mut *connection)?;
-            for row in &rows {
-                due.push(charge(row)?);
-            }
-        }
-        Ok(due)
+        .bind(bound(now_ms).min(NEVER - 1))
+        .bind(i64::from(most))
+        .fetch_all(reader.connection()?)?;
+        rows.iter().map(charge).collect()
+    }
+
+    /// Payments whose authorization had ended at a time, in milliseconds since 1970 UTC, before anything was charged of them, at most
+    /// `most` of them. Their requests may be under way.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    pub async fn ended_charges(&self, now_ms: u64, most: u32) -> Result<Vec<PaymentId>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT payment_id FROM charges WHERE due_ms <= $1 AND state = 'running' ORDER BY due_ms LIMIT $2",
+        )
+        .bind(bound(now_ms).min(NEVER - 1))
+        .bind(i64::from(most))
+        .fetch_all(reader.connection()?)?;
+        rows.iter().map(|row| row.payment_id("payment_id")).collect()
     }
 
     /// What is open, of all payers. It reads each open one.
@@ -183,18 +177,16 @@ impl Write for NewCharge {
     const CHANGES_PAYMENTS: bool = false;
 
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Begun, StoreError> {
-        let known = query(concat!("SELECT ", columns!(), " FROM charges WHERE payment_id = $1"))
-            .bind(self.payment.0.as_slice())
-            .fetch_optional(transaction.connection())?;
-        if let Some(known) = known.as_ref().map(charge).transpose()? {
-            return Ok(if known.state == ChargeState::Running {
-                Begun::Running { first: false }
-            } else {
-                Begun::Charged(known)
+        if let Some(known) = self.known(transaction)?
+            && !(known.state == ChargeState::Running && self.too_late)
+        {
+            return Ok(match known.state {
+                ChargeState::Running => Begun::Running { first: false },
+                _ => Begun::Charged(known),
             });
         }
-        // What is charged of a channel is covered by its deposit.
-        if self.question.is_some() {
+        // What is charged of a channel is covered by its deposit, and what is given up opens nothing.
+        if self.question.is_some() && !self.too_late {
             let Open { requests, amount: open, owing } = open_of(transaction, self.chain, self.payer)?;
             if owing {
                 return Ok(Begun::Owing);
@@ -205,16 +197,29 @@ impl Write for NewCharge {
             }
         }
         self.insert(transaction)?;
-        Ok(Begun::Running { first: true })
+        if !self.too_late {
+            return Ok(Begun::Running { first: true });
+        }
+        give_up(transaction, self.payment, self.now_ms)?;
+        let given_up = self.known(transaction)?.ok_or(StoreError::Corrupt { column: "payment_id" })?;
+        Ok(Begun::Charged(given_up))
     }
 }
 
 impl NewCharge {
+    fn known(&self, transaction: &mut WriteTransaction<'_>) -> Result<Option<Charge>, StoreError> {
+        let row = query(concat!("SELECT ", columns!(), " FROM charges WHERE payment_id = $1"))
+            .bind(self.payment.0.as_slice())
+            .fetch_optional(transaction.connection())?;
+        row.as_ref().map(charge).transpose()
+    }
+
+    /// One that is there stays.
     fn insert(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(
             "INSERT INTO charges (payment_id, chain_id, payer, request_digest, ceiling, question, state, began_at_ms,
                                   changed_at_ms, ends_at_ms, due_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $7, $8, $8)",
+             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $7, $8, $8) ON CONFLICT (payment_id) DO NOTHING",
         )
         .bind(self.payment.0.as_slice())
         .bind(chain_id(self.chain))
@@ -226,27 +231,6 @@ impl NewCharge {
         .bind(bound(self.ends_at_ms))
         .execute(transaction.connection())?;
         Ok(())
-    }
-}
-
-struct GiveUp(NewCharge);
-
-impl Write for GiveUp {
-    type Output = bool;
-
-    const CHANGES_PAYMENTS: bool = false;
-
-    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
-        let payment = self.0.payment;
-        let known = query("SELECT state FROM charges WHERE payment_id = $1")
-            .bind(payment.0.as_slice())
-            .fetch_optional(transaction.connection())?;
-        if known.is_some() {
-            return Ok(false);
-        }
-        self.0.insert(transaction)?;
-        Release(payment).write(transaction)?;
-        Ok(true)
     }
 }
 
@@ -312,19 +296,28 @@ impl Write for Release {
     const CHANGES_PAYMENTS: bool = false;
 
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
-        query(
-            "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2, changed_at_ms = $2
-             WHERE payment_id = $1 AND state = 'running'",
-        )
-        .bind(self.0.0.as_slice())
-        .bind(clock::now_ms())
-        .execute(transaction.connection())?;
-        // Nobody is owed an answer for nothing.
-        query("DELETE FROM unserved WHERE payment_id = $1")
-            .bind(self.0.0.as_slice())
-            .execute(transaction.connection())?;
-        Ok(())
+        give_up(transaction, self.0, clock::now_ms().unsigned_abs())
     }
+}
+
+/// Charges 0 for what was not charged yet.
+fn give_up(
+    transaction: &mut WriteTransaction<'_>,
+    payment: PaymentId,
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    query(
+        "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2, changed_at_ms = $2
+         WHERE payment_id = $1 AND state = 'running'",
+    )
+    .bind(payment.0.as_slice())
+    .bind(bound(now_ms))
+    .execute(transaction.connection())?;
+    // Nobody is owed an answer for nothing.
+    query("DELETE FROM unserved WHERE payment_id = $1")
+        .bind(payment.0.as_slice())
+        .execute(transaction.connection())?;
+    Ok(())
 }
 
 /// What became of a charge. One that is settled stays so, and so does one that was written off, unless it was moved after all.

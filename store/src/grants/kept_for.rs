@@ -3,7 +3,7 @@
 
 use salt402_protocol::{ChainId, PaymentId};
 
-use crate::engine::{Connection, Columns, SyncConnection, chain_id, params, query};
+use crate::engine::{Columns, Connection, SyncConnection, chain_id, params, query};
 use crate::rows::StoreError;
 use crate::store::Store;
 
@@ -59,7 +59,6 @@ pub(crate) fn kept_for(
     payment: PaymentId,
     key: Option<&str>,
 ) -> Result<KeptFor, StoreError> {
-    let row =
-        query(KEPT_FOR).bind(payment.0.to_vec()).bind(chain_id(chain)).fetch_optional(connection)?;
+    let row = query(KEPT_FOR).bind(payment.0.to_vec()).bind(chain_id(chain)).fetch_optional(connection)?;
     row.map_or(Ok(KeptFor::Nobody), |row| kept_for_row(&row, payment, key))
 }

@@ -147,7 +147,8 @@ impl Store {
         send(self.jobs(), Conclude { payment, claimant, settled }).await
     }
 
-    /// What a payment was signed for, if it was kept and settled.
+    /// What a payment was signed for, if it was kept and settled. Of one of which nothing was charged nothing was moved: what the chain
+    /// shows under its name was not made for it.
     ///
     /// # Errors
     /// The database could not be read.
@@ -155,7 +156,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let row = query(
             "SELECT claimant, request_digest, token, COALESCE(captured, amount) AS amount FROM reservations
-             WHERE payment_id = $1 AND state = 'settled'",
+             WHERE payment_id = $1 AND state = 'settled' AND (captured IS NULL OR captured <> zeroblob(32))",
         )
         .bind(payment.0.as_slice())
         .fetch_optional(reader.connection()?)?;

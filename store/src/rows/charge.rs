@@ -23,6 +23,8 @@ pub struct NewCharge {
     pub most_open_requests: u64,
     /// When the authorization is given up if nothing was charged, in milliseconds since 1970 UTC.
     pub ends_at_ms: u64,
+    /// Whether it is too late to run it, and nothing runs it: then it is given up, and 0 is charged.
+    pub too_late: bool,
     /// The time, in milliseconds since 1970 UTC.
     pub now_ms: u64,
 }

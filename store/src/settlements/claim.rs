@@ -1,8 +1,6 @@
 //! Claiming a signed payment for settling: the first who does so settles it, and all others get what came of it.
 
-use crate::engine::{
-    Connection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send,
-};
+use crate::engine::{Connection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send};
 use crate::grants::kept_for::{KeptFor, kept_for};
 use crate::rows::{
     GasBudgets, NewSettlement, SettlementAttempt, SettlementClaim, SettlementRow, SettlementState, StoreError,

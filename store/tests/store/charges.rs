@@ -34,6 +34,7 @@ fn new(payment: u8) -> NewCharge {
         most_open: Some(amount(250)),
         most_open_requests: 64,
         ends_at_ms: 1_000,
+        too_late: false,
         now_ms: 5,
     }
 }
@@ -159,29 +160,35 @@ async fn what_is_owed_and_ended_is_tried_no_more_and_shuts_its_payer_out_until_i
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_run_is_charged_nothing_and_one_that_was_begun_goes_on() {
+async fn what_comes_too_late_is_given_up_and_what_has_ended_hides_nothing_that_is_due() {
     let mut fixture = Fixture::new().await;
-    assert!(fixture.store.give_up_charge(new(1)).await.unwrap());
-    fixture.reopen().await;
-    assert_eq!(stands(&fixture, 1).await, (ChargeState::Charged, Some(amount(0))));
-    assert!(matches!(begin(&fixture, new(1)).await, Begun::Charged(_)), "nor is it ever");
-    assert_eq!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().len(), 1);
-    begin(&fixture, new(2)).await;
-    assert!(!fixture.store.give_up_charge(new(2)).await.unwrap());
-    assert_eq!(stands(&fixture, 2).await, (ChargeState::Running, None));
-}
-
-#[tokio::test]
-async fn requests_that_run_beyond_their_authorization_hide_no_charge() {
-    let fixture = Fixture::new().await;
-    for payment in 1..=3 {
-        let many = NewCharge { most_open: None, ends_at_ms: 1, ..new(payment) };
-        begin(&fixture, many).await;
+    let late = |payment| NewCharge { too_late: true, now_ms: 990, ..new(payment) };
+    // Nothing is opened by it, whatever else is open.
+    for payment in [1, 2] {
+        assert_eq!(begin(&fixture, new(payment)).await, Begun::Running { first: true });
     }
-    fixture.store.put_charged_outcome(id(3), answer(), Some(amount(7))).await.unwrap();
-    let due = fixture.store.due_charges(u64::MAX, 2).await.unwrap();
-    let due: Vec<_> = due.iter().map(|charge| charge.payment).collect();
-    assert_eq!(due, [id(3), id(1), id(2)]);
+    let Begun::Charged(charge) = begin(&fixture, late(3)).await else { panic!() };
+    assert_eq!((charge.payment, charge.amount), (id(3), Some(amount(0))));
+    let Begun::Charged(charge) = begin(&fixture, late(1)).await else { panic!() };
+    assert_eq!((charge.payment, charge.amount), (id(1), Some(amount(0))));
+    fixture.reopen().await;
+    for payment in [1, 3] {
+        assert_eq!(stands(&fixture, payment).await, (ChargeState::Charged, Some(amount(0))));
+        assert!(matches!(begin(&fixture, new(payment)).await, Begun::Charged(_)), "it stays given up");
+    }
+    fixture.store.put_charged_outcome(id(1), answer(), Some(amount(30))).await.unwrap();
+    assert_eq!(stands(&fixture, 1).await.1, Some(amount(0)));
+    // What was charged before stays so.
+    fixture.store.put_charged_outcome(id(2), answer(), Some(amount(30))).await.unwrap();
+    let Begun::Charged(charge) = begin(&fixture, late(2)).await else { panic!() };
+    assert_eq!(charge.amount, Some(amount(30)));
+
+    // One that has ended and is under way stands in nobody's way.
+    begin(&fixture, NewCharge { ends_at_ms: 1, ..new(4) }).await;
+    assert_eq!(fixture.store.ended_charges(0, 9).await.unwrap(), []);
+    assert_eq!(fixture.store.ended_charges(1, 9).await.unwrap(), [id(4)]);
+    assert_eq!(fixture.store.due_charges(u64::MAX, 1).await.unwrap()[0].state, ChargeState::Charged);
+    assert_eq!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -205,6 +205,7 @@ async fn what_lived_in_a_database_of_before_charging_by_use_goes_on() {
     assert!(fixture.store.settle_unserved(id(5), "refunded".into()).await.unwrap());
     // And what is new begins.
     let charge = NewCharge {
+        too_late: false,
         payment: id(6),
         chain: CHAIN,
         payer: PAYER,
@@ -224,6 +225,7 @@ async fn what_lived_in_a_database_of_before_charging_by_use_goes_on() {
 async fn what_was_owed_in_a_database_of_before_is_shown_and_can_be_written_off() {
     let mut fixture = Fixture::new().await;
     let charge = NewCharge {
+        too_late: false,
         payment: id(6),
         chain: CHAIN,
         payer: PAYER,

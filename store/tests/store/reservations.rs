@@ -4,7 +4,8 @@
 
 use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
 use salt402_store::{
-    GasBudgets, KeptFor, NewReservation, NewSettlement, Reserved, SettlementClaim, SettlementOutcome,
+    Captured, GasBudgets, KeptFor, NewCapture, NewReservation, NewSettlement, Reserved, SettlementClaim,
+    SettlementOutcome,
 };
 
 use crate::support::{CHAIN, Fixture};
@@ -79,6 +80,34 @@ async fn another_signature_of_the_same_payer_for_the_same_request_stands_behind_
     assert!(matches!(reserve(&fixture, look).await, Reserved::Released(kept) if kept.payload == [4]));
     assert_eq!(kept(reserve(&fixture, new(6, 2)).await), (id(6), false));
     assert_eq!(kept(reserve(&fixture, new(4, 2)).await), (id(4), false));
+}
+
+/// A ceiling of which nothing is charged pays for nothing, so that its payer can sign another.
+#[tokio::test]
+async fn one_of_which_nothing_was_charged_stands_in_for_none() {
+    let fixture = Fixture::new().await;
+    let capture = |payment, units: u64| {
+        let capture = NewCapture {
+            payment: id(payment),
+            claimant: "shop".to_owned(),
+            amount: Amount(U256::from(units)),
+        };
+        fixture.store.capture(capture)
+    };
+    for (payment, units, stands_in) in [(1, 0, false), (2, 3, true)] {
+        assert_eq!(kept(reserve(&fixture, new(payment, payment)).await), (id(payment), false));
+        assert_eq!(kept(reserve(&fixture, new(10 + payment, payment)).await), (id(payment), true), "not yet");
+        let done = Captured::Done { amount: Amount(U256::from(units)), settled: false };
+        assert_eq!(capture(payment, units).await.unwrap(), done);
+        let (first, other) = (id(payment), id(10 + payment));
+        let expected = if stands_in { (first, true) } else { (other, false) };
+        assert_eq!(kept(reserve(&fixture, new(10 + payment, payment)).await), expected, "{units} charged");
+        // The first stays what it is. What the chain shows under its name is no payment for it.
+        assert_eq!(kept(reserve(&fixture, new(payment, payment)).await), (first, false));
+        assert!(fixture.store.conclude_reservation(first, "shop".to_owned(), true).await.unwrap());
+        let terms = fixture.store.settled_reservation(first).await.unwrap();
+        assert_eq!(terms.map(|terms| terms.amount), stands_in.then_some(Amount(U256::from(units))));
+    }
 }
 
 #[tokio::test]

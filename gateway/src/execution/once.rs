@@ -1,0 +1,206 @@
+//! An answer that is given once, on its way to its client, and what is noted of it.
+//!
+//! If the upstream breaks it off, it was not given, which is on disk before the payer learns it. Where what passes is charged, that is
+//! on disk before its end; and whoever keeps the upstream waiting until it breaks the answer off pays for what has passed, as whoever
+//! leaves does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use salt402_protocol::{PaymentId, Problem};
+use salt402_store::{Store, Unserved};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::execution::attempts::{self, Failed, unkept};
+use crate::meter::Meter;
+use crate::upstream::admission::Permit;
+use crate::upstream::failure::UpstreamError;
+use crate::upstream::frames::Frames;
+
+/// How long a client may take to ask for the next piece. Upstreams break off what nobody reads.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// The head of an answer that is passed on.
+#[derive(Clone, Debug)]
+pub(crate) struct PassedHead {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+}
+
+/// What is noted of runs.
+#[derive(Clone)]
+pub(super) struct Noting {
+    pub(super) store: Store,
+    /// How many runs a payment has at the most.
+    pub(super) runs: u32,
+    /// Told when something is to be charged.
+    pub(super) charged: Arc<Notify>,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Noting {
+    pub(super) fn new(store: Store, runs: u32, charged: Arc<Notify>) -> Self {
+        Self { store, runs, charged, tasks: TaskTracker::new() }
+    }
+
+    /// Takes back that an answer was given, and notes that its run failed. Returns what its payer is told.
+    pub(super) async fn not_given(
+        &self,
+        attempt: Unserved,
+        failed: Failed,
+        by_use: bool,
+    ) -> Result<Problem, Problem> {
+        self.store.retract_outcome_unkept(attempt.payment).await.map_err(unkept)?;
+        self.failed(attempt, failed, by_use).await
+    }
+
+    /// Notes on disk that an attempt failed. Returns what its payer is told.
+    pub(super) async fn failed(
+        &self,
+        mut attempt: Unserved,
+        failed: Failed,
+        by_use: bool,
+    ) -> Result<Problem, Problem> {
+        let told = attempts::failed(&mut attempt, self.runs, failed);
+        if by_use && attempt.ended {
+            let told = attempts::give_up(&self.store, attempt.payment).await?;
+            self.charged.notify_one();
+            return Ok(told);
+        }
+        self.store.put_unserved(attempt).await.map_err(unkept)?;
+        Ok(told)
+    }
+
+    /// Writes down what is charged of an answer that was given once.
+    async fn charge(self, payment: PaymentId, meter: Arc<Meter>) {
+        let charge = Some(meter.amount());
+        if let Err(error) = self.store.put_charged_outcome_unkept(payment, charge).await {
+            tracing::error!(%error, %payment, "what an answer cost could not be written down, and is not charged");
+        }
+        self.charged.notify_one();
+    }
+}
+
+/// An answer that is given once: its head, what has come of it, and what comes.
+pub(super) struct Once {
+    pub(super) head: PassedHead,
+    pub(super) begun: Bytes,
+    pub(super) rest: Frames,
+    pub(super) permit: Permit,
+    pub(super) attempt: Unserved,
+    pub(super) meter: Option<Arc<Meter>>,
+}
+
+impl Once {
+    /// Its head and its body.
+    pub(super) fn give(self, noting: &Noting) -> (PassedHead, Body) {
+        let Self { head, begun, rest, permit, attempt, meter } = self;
+        let counting = meter.map(|meter| {
+            meter.pass(&begun);
+            Counting { noting: noting.clone(), payment: attempt.payment, meter, done: false }
+        });
+        let noting = noting.clone();
+        let begun = futures::stream::iter((!begun.is_empty()).then_some(Ok(begun)));
+        let passing =
+            Passing { rest, permit, attempt, counting, noting, passed: None, slowest: Duration::ZERO };
+        let rest = futures::stream::unfold(Some(passing), |passing| async move { passing?.next().await });
+        (head, Body::from_stream(begun.chain(rest)))
+    }
+}
+
+/// What is charged of an answer that is given once, for what has passed of it: at its end, or when its client has left.
+struct Counting {
+    noting: Noting,
+    payment: PaymentId,
+    meter: Arc<Meter>,
+    /// Whether it was charged, or will not be.
+    done: bool,
+}
+
+impl Counting {
+    fn charge(&mut self) -> tokio::task::JoinHandle<()> {
+        self.done = true;
+        let charge = self.noting.clone().charge(self.payment, Arc::clone(&self.meter));
+        self.noting.tasks.spawn(charge)
+    }
+
+    /// Waits until it is on disk. It goes on if nobody waits for it.
+    async fn end(mut self) {
+        let _ = self.charge().await;
+    }
+
+    /// The answer broke off: it is run again, or nothing is charged.
+    fn give_up(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        if !self.done {
+            drop(self.charge());
+        }
+    }
+}
+
+/// What comes of an answer, and how fast its client takes it.
+struct Passing {
+    rest: Frames,
+    permit: Permit,
+    attempt: Unserved,
+    counting: Option<Counting>,
+    noting: Noting,
+    /// When its client got the last piece.
+    passed: Option<Instant>,
+    /// The longest time that its client took to ask for another.
+    slowest: Duration,
+}
+
+impl Passing {
+    /// The next piece, and what comes after it.
+    async fn next(mut self) -> Option<(Result<Bytes, UpstreamError>, Option<Self>)> {
+        self.slowest = self.slowest.max(self.passed.map_or(Duration::ZERO, |passed| passed.elapsed()));
+        let Some(next) = self.rest.next().await else {
+            if let Some(counting) = self.counting {
+                counting.end().await;
+            }
+            return None;
+        };
+        let error = match next {
+            Ok(piece) => {
+                if let Some(counting) = &self.counting {
+                    counting.meter.pass(&piece);
+                }
+                self.passed = Some(Instant::now());
+                return Some((Ok(piece), Some(self)));
+            }
+            Err(error) => error,
+        };
+        let Self { rest, permit, attempt, counting, noting, slowest, .. } = self;
+        drop((rest, permit));
+        let by_use = counting.is_some();
+        match counting {
+            Some(counting) if slowest >= SLOW => {
+                counting.end().await;
+                return Some((Err(error), None));
+            }
+            Some(counting) => counting.give_up(),
+            None => {}
+        }
+        let failed = Failed { class: error.class(), ..Failed::ran(error.of_service()) };
+        let noted = noting.tasks.spawn({
+            let noting = noting.clone();
+            async move { noting.not_given(attempt, failed, by_use).await }
+        });
+        if !matches!(noted.await, Ok(Ok(_))) {
+            tracing::error!("an answer that broke off counts as given");
+        }
+        Some((Err(error), None))
+    }
+}
