@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use salt402_http::AddressLimits;
 use salt402_paywall::{CorsLayer, Paywall};
+use salt402_protocol::details::Names;
 use salt402_store::Store;
 
 use crate::bare_proofs::BareProofs;
@@ -53,6 +54,8 @@ pub struct GatewayOptions {
     pub folder: PathBuf,
     /// How often one address may ask. `None` for no limit.
     pub addresses: Option<AddressLimits>,
+    /// How network and asset are named, for people.
+    pub names: Names,
     /// Which browser pages may ask. `None`: none.
     pub browsers: Option<CorsLayer>,
     /// How often a kept answer is given again, within a minute, to those who show the payment without its quote id.
@@ -81,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) bare: BareProofs,
     pub(crate) lease: ClaimantLease,
     pub(crate) addresses: Option<AddressLimits>,
+    pub(crate) names: Names,
     pub(crate) browsers: Option<CorsLayer>,
 }
 
@@ -118,6 +122,7 @@ impl Gateway {
             batches: options.batches,
             bare: BareProofs::new(options.bare_again),
             addresses: options.addresses,
+            names: options.names,
             browsers: options.browsers,
         }))
     }

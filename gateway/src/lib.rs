@@ -3,8 +3,8 @@
 //!
 //! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `rows`, `turns`, `under_way`; `meter`;
 //! `reading`, `api`; `circuit`, `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`,
-//! `services`; `gateway`; `paid`;
-//! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `apis`; `openapi`; `routes`.
+//! `services`; `gateway`; `probe`; `paid`;
+//! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `discovery`; `apis`; `openapi`; `routes`.
 
 mod api;
 mod apis;
@@ -15,6 +15,7 @@ mod charging;
 mod circuit;
 mod claimant_lease;
 mod dialect;
+mod discovery;
 mod execution;
 mod gateway;
 mod inference;
@@ -29,6 +30,7 @@ mod paid;
 mod passed;
 mod priced_request;
 mod pricing;
+mod probe;
 mod proxy;
 mod question;
 mod readiness;

@@ -25,6 +25,7 @@ use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, MODEL_HEADER, Purchase, Reader};
 use crate::gateway::Inner;
 use crate::meter::Meter;
+use crate::probe::probed;
 use crate::reading::{Reading, Unsold};
 use crate::under_way::Hold;
 use crate::upstream::failure::FailureClass;
@@ -110,6 +111,9 @@ async fn walk<S: Sale>(
     let (parts, body) = request.into_parts();
     let presented = Presented::of(&parts)?;
     gateway.lease.check()?;
+    if let Some(told) = probed(gateway, &parts, &body, &presented) {
+        return Ok(told);
+    }
     let request = Request::from_parts(parts, body);
     let (reading, reservation) = understand(gateway, request, read).await?;
     let priced = match reading {

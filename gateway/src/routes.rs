@@ -17,7 +17,7 @@ use crate::batch::handler as batch;
 use crate::gateway::Gateway;
 use crate::openapi::{Document, inference_codes};
 use crate::routing::asked;
-use crate::{models, proxy, readiness};
+use crate::{discovery, models, proxy, readiness};
 
 /// The gateway's API for strangers, which tells nothing about nodes. `metrics` serves `/metrics` to those who have the
 /// token.
@@ -34,14 +34,20 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
         refuse_paid(&mut route.1, &inference_codes());
         paid = paid.routes(route);
     }
+    if let Some(agents) = discovery::agents(&gateway) {
+        paid = paid.routes(agents);
+    }
     let endpoints = endpoints(&gateway.0.catalogue, &paid.get_openapi().paths);
-    let paid = paid.merge(endpoints);
+    let mut paid = paid.merge(endpoints);
+    discovery::describe_prices(&gateway.0, &mut paid.get_openapi_mut().paths);
+    discovery::describe_service(&gateway.0, paid.get_openapi_mut());
     let paid = match gateway.0.addresses.clone() {
         Some(limits) => paid.route_layer(middleware::from_fn_with_state(limits, limit_addresses)),
         None => paid,
     };
     let routes = paid
         .routes(refusing(routes!(models::models), &[]))
+        .merge(discovery::documents(&gateway))
         .routes(refusing(routes!(readiness::ready), &[Code::NotReady]))
         .with_state(gateway.clone())
         .merge(health_route());
@@ -53,7 +59,8 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
         None => routes,
     };
     // Bodies are read with the gateway's own limit and refusal.
-    let routes = documented(routes).layer(DefaultBodyLimit::disable());
+    let routes = documented(routes).merge(discovery::front(&gateway).with_state(gateway.clone()));
+    let routes = routes.layer(DefaultBodyLimit::disable());
     let routes = match services(&gateway) {
         Some(services) => finish_over(routes, services),
         None => finish(routes),

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use salt402_gateway::{BatchLimits, Catalogue, Gateway, GatewayOptions, router};
 use salt402_http::Token;
 use salt402_paywall::{Paywall, RemoteVerifier};
+use salt402_protocol::details::Names;
 use salt402_protocol::{Address, Asset, ChainId};
 use salt402_store::{Options, Store};
 use serde_json::Value;
@@ -51,6 +52,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         largest_kept: 65_536,
         folder: folder.path().to_owned(),
         addresses: None,
+        names: Names { network: "citrate".into(), symbol: "SALT".into(), decimals: 18 },
         browsers: None,
         bare_again: 0,
     };

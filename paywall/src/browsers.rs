@@ -8,6 +8,8 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use salt402_http::CODE_HEADER;
 use salt402_protocol::details::DETAILS_HEADER;
+use salt402_protocol::peers::payment_headers;
+use salt402_protocol::peers::requirements_header::REQUIREMENTS_HEADER;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use url::Url;
 
@@ -15,6 +17,13 @@ use url::Url;
 /// 402 that there is.
 const EXPOSED: &[&str] = &[
     DETAILS_HEADER,
+    payment_headers::REQUIRED_HEADER,
+    payment_headers::AMOUNT_HEADER,
+    payment_headers::ASSET_HEADER,
+    payment_headers::NETWORK_HEADER,
+    payment_headers::RECIPIENT_HEADER,
+    payment_headers::DOMAIN_HEADER,
+    REQUIREMENTS_HEADER,
     CODE_HEADER,
     "x-payment-receipt",
     "x-salt402-model",
@@ -22,6 +31,9 @@ const EXPOSED: &[&str] = &[
     "payment-response",
     "x-payment-response",
     "payment-receipt",
+    "x-payment-charge",
+    "x-payment-status",
+    "x-should-retry",
     "www-authenticate",
     "retry-after",
     "server-timing",

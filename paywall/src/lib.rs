@@ -4,12 +4,13 @@
 //! [`Paywall::decide`] returns a [`Decision`] as data. Writing it as an answer is done at the edge: by [`offer_response`], or
 //! in the words of another dialect.
 //!
-//! Files, each of which imports only those before it: `order`, `offer`, `shown`, `presented`, `client`; `tariff`, `response`; `signed`, which settles what
-//! payers sign; `paywall`;
+//! Files, each of which imports only those before it: `order`, `offer`, `shown`, `presented`, `client`; `tariff`, `dialects`, `response`; `signed`, which settles what
+//! payers sign; `paywall`; `probe`;
 //! `layer`, [`forward_auth`]. [`openapi`] and `browsers` stand alone.
 
 mod browsers;
 mod client;
+mod dialects;
 pub mod forward_auth;
 mod layer;
 mod offer;
@@ -17,6 +18,7 @@ pub mod openapi;
 mod order;
 mod paywall;
 mod presented;
+mod probe;
 mod response;
 mod shown;
 mod signed;
@@ -29,7 +31,8 @@ pub use layer::{Paid, PaidLayer, Payer};
 pub use offer::{Dialects, Offer};
 pub use order::{Order, Sold};
 pub use paywall::{Decision, Paywall, quote_required};
-pub use presented::Presented;
+pub use presented::{Presented, asked_base};
+pub use probe::Probe;
 pub use response::{PaymentProblem, offer_response, offer_response_with};
 pub use shown::{ReceiptForm, SignedPayment, pays_again, shows_payment};
 pub use signed::{

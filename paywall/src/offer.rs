@@ -2,7 +2,7 @@
 
 use salt402_protocol::Problem;
 use salt402_protocol::api::{QuoteRequest, QuoteResponse};
-use salt402_protocol::details::{Calls, PaymentDetails, Resource};
+use salt402_protocol::details::{Calls, Names, PaymentDetails, Resource};
 use salt402_protocol::x402::required::Offered;
 
 /// Why a request is to be paid for, and how.
@@ -29,11 +29,28 @@ pub struct Dialects {
     pub x402_v1: bool,
     /// The HTTP authentication scheme `Payment`: `WWW-Authenticate`.
     pub mpp: bool,
+    /// `X-Payment-Required` and its family, where a signature is taken by EIP-3009.
+    pub payment_headers: bool,
+    /// `X-Payment-Requirements`, where a signature is taken.
+    pub requirements_header: bool,
+    /// The body's members `error` and `x402`, where a signature is taken by EIP-3009.
+    pub nested_body: bool,
+    /// Masken's members of `x402` in the body. A client that knows no payment contract would send the coins past it, so it is left out
+    /// unless an operator wants it.
+    pub masken: bool,
 }
 
 impl Default for Dialects {
     fn default() -> Self {
-        Self { x402: true, x402_v1: true, mpp: true }
+        Self {
+            x402: true,
+            x402_v1: true,
+            mpp: true,
+            payment_headers: true,
+            requirements_header: true,
+            nested_body: true,
+            masken: false,
+        }
     }
 }
 
@@ -44,6 +61,10 @@ pub struct SignedOffer {
     pub ways: Vec<Offered>,
     /// The absolute URL of what is sold.
     pub url: String,
+    /// How network and token are named where a dialect has names.
+    pub names: Names,
+    /// Where it is settled, if that is told.
+    pub facilitator_url: Option<String>,
 }
 
 /// The details of a quote that was given for a request.

@@ -141,7 +141,7 @@ impl Paywall {
         };
         // Other dialects than version 2 of x402 have the scheme `exact` alone.
         let offered = |amount, quote| way.offered(Scheme::Exact, self.chain, self.payee, amount, quote);
-        let header = match shown.in_v2(offered) {
+        let header = match shown.in_v2(&way.names, presented.quote.as_ref(), offered) {
             Ok(header) => header,
             Err(error) => return Ok(Err(Problem::new(Code::SignatureRefused, error.to_string()))),
         };
@@ -250,7 +250,12 @@ impl Paywall {
         let signed = self.signed.as_ref().filter(|_| order.sold.usage.is_none()).map(|way| {
             let id = Some(quote.quote_id.clone());
             let ways = way.all_offered(self.chain, self.payee, order.amount, order.by_use, id);
-            SignedOffer { ways, url: format!("{base}{}", order.path) }
+            SignedOffer {
+                ways,
+                url: format!("{base}{}", order.path),
+                names: way.names.clone(),
+                facilitator_url: way.facilitator_url.clone(),
+            }
         });
         let realm = base.split_once("://").map_or(base.as_str(), |(_, host)| host).to_owned();
         let details = details(&asked, quote, resource);

@@ -44,7 +44,7 @@ impl Presented {
             Some(wait) if !presented.pays() => Err(address_limited(wait)),
             too_soon => {
                 let client = Caller::of(&request.extensions);
-                Ok(Self { too_soon, client, base: base(request), ..presented })
+                Ok(Self { too_soon, client, base: asked_base(request), ..presented })
             }
         }
     }
@@ -85,13 +85,20 @@ impl Presented {
             }
         };
         let Shown { proof, signed, quote: named, receipt } = shown;
+        if let (Some(signed), Some(beside)) = (&signed, &quote)
+            && signed.contradicts(beside)
+        {
+            let detail =
+                "X-Payment-Quote is another quote than the one that what was signed names: send one of them";
+            return Err(Problem::new(Code::MalformedQuote, detail));
+        }
         let quote = quote.or(named);
         Ok(Self { proof, quote, secret, too_soon: None, client: None, signed, receipt, base: None })
     }
 }
 
-/// The scheme and host that a client asked, if it names a host in one way.
-fn base(request: &Parts) -> Option<String> {
+/// The scheme and host that a client asked, such as `http://127.0.0.1:4021`, if it names a host in one way.
+pub fn asked_base(request: &Parts) -> Option<String> {
     let host = match request.uri.authority() {
         Some(authority) => authority.as_str(),
         None => one_value(&request.headers, header::HOST.as_str()).ok().flatten()?,

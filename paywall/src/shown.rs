@@ -7,7 +7,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use salt402_http::clock::now;
 use salt402_http::one_value;
 use salt402_protocol::api::PaymentView;
+use salt402_protocol::details::Names;
 use salt402_protocol::mpp::{self, Credential, RECEIPT_HEADER, Receipt, SignedCharge, credential_of};
+use salt402_protocol::peers::masken::{self, MaskenProof};
+use salt402_protocol::peers::payment_headers::{self, PaymentHeaders, Sent};
+use salt402_protocol::peers::x_payment::XPayment;
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::quote::QUOTE_HEADER;
 use salt402_protocol::x402::required::{
@@ -15,7 +19,6 @@ use salt402_protocol::x402::required::{
 };
 use salt402_protocol::x402::response::SettleResponse;
 use salt402_protocol::x402::v1::{PAYMENT_HEADER, PAYMENT_RESPONSE_HEADER, PaymentV1};
-use salt402_protocol::x402::v1_name;
 use salt402_protocol::{Amount, Code, Problem, Proof, QuoteId};
 
 /// Where a client of MPP may put its credential, if `Authorization` has another's.
@@ -28,6 +31,8 @@ pub enum SignedPayment {
     X402(SignedHeader),
     /// In its version 1.
     X402V1(PaymentV1),
+    /// In headers of their own.
+    Headers(PaymentHeaders),
     /// For a challenge of MPP, whose id is a quote's.
     Mpp {
         /// What was signed.
@@ -39,17 +44,35 @@ pub enum SignedPayment {
 
 impl SignedPayment {
     /// The same in x402's version 2. What it accepted, where it does not say so itself, is what `offered` says is asked for an
-    /// amount under a quote.
+    /// amount under a quote: the one that it names, or `beside`, the one that came with it. `names` are those of a 402.
     pub(crate) fn in_v2(
         &self,
+        names: &Names,
+        beside: Option<&QuoteId>,
         offered: impl FnOnce(Amount, Option<QuoteId>) -> Offered,
     ) -> Result<Cow<'_, SignedHeader>, SignedHeaderError> {
+        let named = match self {
+            Self::Mpp { quote, .. } => Some(quote),
+            _ => beside,
+        };
+        let asked = |amount| offered(amount, named.cloned());
         match self {
             Self::X402(header) => Ok(Cow::Borrowed(header)),
-            Self::X402V1(payment) => payment.to_v2(|amount| offered(amount, None)).map(Cow::Owned),
-            Self::Mpp { charge, quote } => {
-                charge.to_x402(|amount| offered(amount, Some(quote.clone()))).map(Cow::Owned)
+            Self::X402V1(payment) => payment.to_v2(&names.network, asked).map(Cow::Owned),
+            Self::Headers(payment) => payment.to_v2(names, asked).map(Cow::Owned),
+            Self::Mpp { charge, .. } => charge.to_x402(asked).map(Cow::Owned),
+        }
+    }
+
+    /// Whether it names a quote itself, and another than this one.
+    pub(crate) fn contradicts(&self, beside: &QuoteId) -> bool {
+        match self {
+            Self::X402(header) => {
+                let accepted = header.accepted().ok();
+                accepted.and_then(|way| way.quote_id().map(|named| named != beside.as_str())).unwrap_or(false)
             }
+            Self::Mpp { quote, .. } => quote != beside,
+            Self::X402V1(_) | Self::Headers(_) => false,
         }
     }
 }
@@ -61,7 +84,7 @@ pub(crate) struct Shown {
     pub(crate) proof: Option<Proof>,
     /// What was signed.
     pub(crate) signed: Option<Arc<SignedPayment>>,
-    /// The quote that a credential of MPP names beside a proof.
+    /// The quote that is named beside a proof, in one header with it.
     pub(crate) quote: Option<QuoteId>,
     /// How its client reads what was paid.
     pub(crate) receipt: Option<ReceiptForm>,
@@ -72,8 +95,8 @@ pub(crate) struct Shown {
 pub enum ReceiptForm {
     /// `PAYMENT-RESPONSE`.
     X402,
-    /// `X-PAYMENT-RESPONSE`.
-    X402V1,
+    /// `X-PAYMENT-RESPONSE`, with the network as the client named it, or as CAIP-2.
+    XPayment(Option<String>),
     /// `Payment-Receipt`.
     Mpp(mpp::Shown),
 }
@@ -96,8 +119,32 @@ impl Shown {
             all.push(Self::signed(SignedPayment::X402(header), ReceiptForm::X402));
         }
         if let Some(text) = one_value(headers, PAYMENT_HEADER)? {
-            let payment = PaymentV1::read(text).map_err(|error| malformed("X-PAYMENT", &error))?;
-            all.push(Self::signed(SignedPayment::X402V1(payment), ReceiptForm::X402V1));
+            let payment = XPayment::read(text).map_err(|error| malformed("X-PAYMENT", &error))?;
+            all.push(match payment {
+                XPayment::V1(payment) => {
+                    let network = Some(payment.network().to_owned());
+                    Self::signed(SignedPayment::X402V1(payment), ReceiptForm::XPayment(network))
+                }
+                XPayment::Accepted(header) => {
+                    Self::signed(SignedPayment::X402(header), ReceiptForm::XPayment(None))
+                }
+            });
+        }
+        if let Some(signature) = one_value(headers, payment_headers::SIGNATURE_HEADER)? {
+            let sent = Sent {
+                signature,
+                amount: one_value(headers, payment_headers::AMOUNT_HEADER)?,
+                asset: one_value(headers, payment_headers::ASSET_HEADER)?,
+                nonce: one_value(headers, payment_headers::NONCE_HEADER)?,
+            };
+            let payment =
+                PaymentHeaders::read(&sent).map_err(|error| malformed("X-Payment-Signature", &error))?;
+            all.push(Self::signed(SignedPayment::Headers(payment), ReceiptForm::XPayment(None)));
+        }
+        if let Some(text) = one_value(headers, masken::PROOF_HEADER)? {
+            let MaskenProof { proof, quote } =
+                MaskenProof::read(text).map_err(|error| malformed("x402-proof", &error))?;
+            all.push(Self { proof: Some(proof), quote: Some(quote), ..Self::default() });
         }
         for text in credentials(headers) {
             let credential =
@@ -116,13 +163,13 @@ impl Shown {
             });
         }
         if all.len() > 1 {
-            let detail = "the request brings two things to pay with: send one of X-Payment-Proof, PAYMENT-SIGNATURE, X-PAYMENT and \
-                          Authorization: Payment";
+            let detail = "the request brings two things to pay with: send one of X-Payment-Proof, PAYMENT-SIGNATURE, X-PAYMENT, \
+                          X-Payment-Signature, x402-proof and Authorization: Payment";
             return Err(Problem::new(Code::MalformedProof, detail));
         }
         let shown = all.pop().unwrap_or_default();
         if shown.quote.is_some() && headers.contains_key(QUOTE_HEADER) {
-            let detail = "the credential names its quote: send no X-Payment-Quote with it";
+            let detail = "what is shown names its quote: send no X-Payment-Quote with it";
             return Err(Problem::new(Code::MalformedQuote, detail));
         }
         Ok(shown)
@@ -135,8 +182,9 @@ impl Shown {
 
 /// Whether a request shows something to pay with that its client would pay for again after a 402 and some other statuses.
 pub fn pays_again(headers: &HeaderMap) -> bool {
-    headers.contains_key(SIGNATURE_HEADER)
-        || headers.contains_key(PAYMENT_HEADER)
+    [SIGNATURE_HEADER, PAYMENT_HEADER, payment_headers::SIGNATURE_HEADER, masken::PROOF_HEADER]
+        .iter()
+        .any(|name| headers.contains_key(*name))
         || credentials(headers).next().is_some()
 }
 
@@ -170,8 +218,9 @@ pub(crate) fn receipt(
     };
     let (name, text) = match form {
         ReceiptForm::X402 => (RESPONSE_HEADER, to_header(&settled(payment.chain.to_string()))),
-        ReceiptForm::X402V1 => {
-            (PAYMENT_RESPONSE_HEADER, to_header(&settled(v1_name(payment.chain)?.to_owned())))
+        ReceiptForm::XPayment(network) => {
+            let network = network.clone().unwrap_or_else(|| payment.chain.to_string());
+            (PAYMENT_RESPONSE_HEADER, to_header(&settled(network)))
         }
         ReceiptForm::Mpp(shown) => {
             let timestamp = rfc3339(now().as_secs())?;

@@ -7,7 +7,7 @@
 //! Solidity side, with [`recovery`], which says who signed; [`payment`] and [`channel`], facts of the chain; [`quote`] and [`proof`], which server and payer
 //! exchange, with [`edition`], which says how a contract names channels and signs vouchers; [`wire`](api), their form over HTTP; and [`decode`](log), from logs to payments. `wire` and `decode` do
 //! not import each other. [`x402`] stands on `wire`: what a facilitator is asked and answers.
-//! [`mpp`] stands on `x402`: the same signatures in another scheme.
+//! [`mpp`] and [`peers`] stand on `x402`: the same signatures in the words of others.
 
 pub mod channel;
 pub mod contracts;
@@ -15,6 +15,7 @@ mod decode;
 pub mod edition;
 pub mod mpp;
 pub mod payment;
+pub mod peers;
 pub mod proof;
 pub mod quote;
 pub mod recovery;

@@ -101,6 +101,12 @@ impl X402Payer {
         Self { address: Address::from_private_key(&key), key, chain: ChainId::CITRATE }
     }
 
+    /// The same on another chain than Citrate.
+    #[must_use]
+    pub fn on(self, chain: ChainId) -> Self {
+        Self { chain, ..self }
+    }
+
     /// An account that nobody else has, by its number. It has nothing.
     pub fn numbered(number: u64) -> Self {
         let key = keccak256(format!("payer {number}"));

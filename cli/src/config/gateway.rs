@@ -606,7 +606,7 @@ impl ModelConfig {
 
 /// A path of one reading that is no other route's.
 fn check_endpoint(endpoint: &str) -> Result<(), String> {
-    const OTHERS: [&str; 5] = ["/v1", "/openapi.json", "/healthz", "/readyz", "/metrics"];
+    const OTHERS: [&str; 7] = ["/v1", "/openapi.json", "/healthz", "/readyz", "/metrics", "/models", "/a2a"];
     let plain = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
     };

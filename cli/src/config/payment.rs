@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use salt402_chain::Profile;
 use salt402_paywall::Dialects;
 use salt402_protocol::asset::parse_address;
+use salt402_protocol::details::Names;
 use salt402_protocol::{Address, Asset, ChainId};
 use salt402_verifier::PaymentRules;
 use serde::Deserialize;
@@ -36,8 +37,8 @@ pub(crate) struct PaymentConfig {
     /// Payments that are signed and not sent (x402): in which token, and who settles them. Left out: none are taken.
     #[serde(default)]
     pub(crate) signatures: Option<SignaturesConfig>,
-    /// In which dialects a 402 says how to pay, beside `X-Payment-Details`: `x402`, `x402-v1` and `mpp`. What is shown in a dialect that is left
-    /// out is taken all the same. Left out: all.
+    /// In which dialects a 402 says how to pay, beside `X-Payment-Details`: `x402`, `x402-v1`, `mpp`, `payment-headers`, `requirements-header`,
+    /// `nested-body` and `masken`. What is shown in a dialect that is left out is taken all the same. Left out: all but `masken`.
     #[serde(default = "dialects")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     dialects: Vec<DialectName>,
@@ -51,10 +52,15 @@ enum DialectName {
     #[serde(rename = "x402-v1")]
     X402V1,
     Mpp,
+    PaymentHeaders,
+    RequirementsHeader,
+    NestedBody,
+    Masken,
 }
 
 fn dialects() -> Vec<DialectName> {
-    vec![DialectName::X402, DialectName::X402V1, DialectName::Mpp]
+    use DialectName::{Mpp, NestedBody, PaymentHeaders, RequirementsHeader, X402, X402V1};
+    vec![X402, X402V1, Mpp, PaymentHeaders, RequirementsHeader, NestedBody]
 }
 
 fn native() -> Asset {
@@ -81,12 +87,34 @@ impl PaymentConfig {
             x402: has(DialectName::X402),
             x402_v1: has(DialectName::X402V1),
             mpp: has(DialectName::Mpp),
+            payment_headers: has(DialectName::PaymentHeaders),
+            requirements_header: has(DialectName::RequirementsHeader),
+            nested_body: has(DialectName::NestedBody),
+            masken: has(DialectName::Masken),
         }
     }
 
     /// What signed payments are taken in, if they are.
     pub(crate) fn signed(&self) -> Result<Option<Signatures>, ConfigError> {
         self.signatures.as_ref().map(|signatures| signatures.resolve(self.asset)).transpose()
+    }
+
+    /// How network and asset are named, for people.
+    pub(crate) fn names(&self, chains: &BTreeMap<String, ChainConfig>) -> Result<Names, ConfigError> {
+        let (symbol, decimals) = self.unit(chains)?;
+        Ok(Names { network: self.profile(chains)?.name, symbol, decimals })
+    }
+
+    /// How network and token are named where a dialect has names. What the coin is wrapped in has no symbol here, and goes by the name
+    /// in its EIP-712 domain.
+    pub(crate) fn signed_names(
+        &self,
+        chains: &BTreeMap<String, ChainConfig>,
+        domain_name: &str,
+    ) -> Result<Names, ConfigError> {
+        let names = self.names(chains)?;
+        let symbol = if self.asset == Asset::Native { domain_name.to_owned() } else { names.symbol };
+        Ok(Names { symbol, ..names })
     }
 
     /// Whether it is on the chain of the table `[chains.NAME]`.

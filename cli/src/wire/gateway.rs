@@ -92,6 +92,7 @@ pub(super) async fn serve(
         folder: config.path(&config.data),
         bare_again: gateway.bare_again,
         addresses: config.limits.addresses()?,
+        names: payment.names(&config.chains)?,
         browsers: gateway.browsers()?,
     };
     let serving = Gateway::new(options);

@@ -8,6 +8,7 @@ use salt402_facilitator::{Facilitator, FacilitatorError};
 use salt402_paywall::{FacilitatorClient, RemoteFacilitator, SettleFault, Settlement, SignedWay};
 use salt402_protocol::x402::UPTO;
 use salt402_protocol::{Address, ChainId, Code, Problem, X402Reason};
+use url::Url;
 
 use crate::config::{Config, ConfigError, PaymentConfig, Signatures};
 
@@ -41,6 +42,7 @@ pub(super) fn signed_way(
         }
     };
     let most_open = given.most_unsettled(unit)?;
+    let names = payment.signed_names(&config.chains, &signed.domain_name)?;
     let Signatures { token, method, domain_name, domain_version, timeout_s, public_url, .. } = signed;
     Ok(Some(SignedWay {
         facilitator,
@@ -52,7 +54,15 @@ pub(super) fn signed_way(
         upto,
         most_open,
         public_url,
+        names,
+        facilitator_url: given.facilitator.as_ref().and_then(told),
     }))
+}
+
+/// A facilitator's address as clients may read it: not with what lets somebody in there.
+fn told(url: &Url) -> Option<String> {
+    let open = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    open.then(|| url.as_str().trim_end_matches('/').to_owned())
 }
 
 /// The account of the facilitator of this process that settles what is signed for `upto`.

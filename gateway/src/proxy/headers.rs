@@ -22,7 +22,7 @@ const HOP_BY_HOP: &[&str] = &[
 
 /// Beginnings of headers that only this gateway writes: how a request is paid for, who paid, and what the proxies before
 /// it say of the client.
-const OURS: &[&str] = &["x-payment-", "payment-", "x-x402-", "x-forwarded-", "x-accel-"];
+const OURS: &[&str] = &["x-payment-", "payment-", "x-x402-", "x402-", "x-forwarded-", "x-accel-"];
 
 /// Headers that only this gateway writes, and those by which a server takes a request for one of another path.
 const OURS_WHOLE: &[&str] = &[
@@ -178,6 +178,8 @@ mod tests {
             ("X-Payment-Proof", "0x"),
             ("X_Payment_Payer", "0x"),
             ("X-Payment", "e30="),
+            ("X-Payment-Signature", "e30="),
+            ("X402-Proof", "evm:"),
             ("PAYMENT-SIGNATURE", "e30="),
             ("X-X402-Payer", "0x"),
             ("x_x402_payer", "0x"),

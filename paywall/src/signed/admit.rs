@@ -128,7 +128,7 @@ impl<'a> Signed<'a> {
         let quote = accepted.quote_id().and_then(|text| text.parse::<QuoteId>().ok());
         // Where an answer may be given once alone, whoever comes first is served, and only the quote id tells the payer from others.
         if quote.is_none() && seller.needs_quote {
-            let detail = "send the accepted offer back as it came, with the quoteId in its extra";
+            let detail = "send the quoteId of the 402 with it: in the accepted offer's extra as it came, or in X-Payment-Quote";
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
         let amount = Amount(accepted.amount());

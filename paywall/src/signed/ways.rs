@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use salt402_protocol::details::Names;
 use salt402_protocol::x402::required::{Offered, OfferedExtra};
 use salt402_protocol::x402::requirements::Requirements;
 use salt402_protocol::x402::{EIP3009, EXACT, PERMIT2, UPTO};
@@ -31,6 +32,10 @@ pub struct SignedWay {
     pub most_open: Option<Amount>,
     /// The beginning of the URLs of what is sold, such as `https://shop.example`. `None`: what the client asked.
     pub public_url: Option<String>,
+    /// How network and token are named, and the token's decimal places, for dialects that have names and whole units.
+    pub names: Names,
+    /// The facilitator's address for clients, in dialects that name it. `None`: it is not told.
+    pub facilitator_url: Option<String>,
 }
 
 /// How a token is moved.
@@ -79,6 +84,11 @@ impl fmt::Debug for SignedWay {
 }
 
 impl SignedWay {
+    /// The token, where payers sign its own authorizations (EIP-3009).
+    pub fn authorized_token(&self) -> Option<Address> {
+        (self.method == SignedMethod::Eip3009).then_some(self.token)
+    }
+
     /// The ways as a 402 offers them, the best first: what is charged by use before what is charged as it is signed.
     pub(crate) fn all_offered(
         &self,

@@ -14,10 +14,10 @@ pub use receipt::{RECEIPT_HEADER, Receipt};
 /// The scheme's name.
 pub const SCHEME: &str = "Payment";
 /// The method of what is signed with EIP-3009.
-const EVM: &str = "evm";
+pub const EVM: &str = "evm";
 /// The method of a transaction through the payment contract. It has a name of its own: clients of `evm` refuse a challenge
 /// that takes a hash alone.
-const TRANSACTION: &str = "salt402";
+pub const TRANSACTION: &str = "salt402";
 const CHARGE: &str = "charge";
 
 #[cfg(test)]

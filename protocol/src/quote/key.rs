@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{Address, B256, keccak256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -139,6 +139,11 @@ impl QuoteId {
     /// The request that the id names. It is not authenticated: only the key's holder can check it.
     pub fn request(&self) -> Option<RequestDigest> {
         Some(self.named()?.terms.request)
+    }
+
+    /// Who is paid, as the id says. It is not authenticated.
+    pub fn payee(&self) -> Option<Address> {
+        Some(self.named()?.terms.payee)
     }
 
     /// Whether the id says that it is random, so that only the client that asked for it has it. It is not authenticated.

@@ -193,7 +193,14 @@ impl SignedHeader {
         if value.len() > LONGEST_SIGNED {
             return Err(SignedHeaderError::TooLong);
         }
-        let payload = STANDARD.decode(value).map_err(|_| SignedHeaderError::Base64)?;
+        Self::of_json(STANDARD.decode(value).map_err(|_| SignedHeaderError::Base64)?)
+    }
+
+    /// The same of what stands in the base64.
+    ///
+    /// # Errors
+    /// [`SignedHeaderError::Json`].
+    pub(crate) fn of_json(payload: Vec<u8>) -> Result<Self, SignedHeaderError> {
         let this = Self { payload, is_named_here: false };
         this.accepted()?;
         Ok(this)

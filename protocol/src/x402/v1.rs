@@ -22,6 +22,9 @@ pub const PAYMENT_HEADER: &str = "x-payment";
 /// The header of an answer with what became of the payment.
 pub const PAYMENT_RESPONSE_HEADER: &str = "x-payment-response";
 
+/// The longest name of a network, in bytes.
+const LONGEST_NAME: usize = 64;
+
 /// The most digits of a price that version 1's clients read.
 const MOST_DIGITS: usize = 18;
 
@@ -84,7 +87,7 @@ impl RequiredV1 {
 /// What a payer of version 1 sends with a request. Nobody has judged its signature yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PaymentV1 {
-    chain: Option<crate::ChainId>,
+    network: String,
     value: U256,
     payload: String,
 }
@@ -114,12 +117,19 @@ impl PaymentV1 {
     /// # Errors
     /// See [`SignedHeaderError`]. Another scheme than `exact`, and another version, are errors too.
     pub fn read(value: &str) -> Result<Self, SignedHeaderError> {
-        let json = |error: serde_json::Error| SignedHeaderError::Json(error.to_string());
         if value.len() > LONGEST_SIGNED {
             return Err(SignedHeaderError::TooLong);
         }
-        let bytes = STANDARD.decode(value).map_err(|_| SignedHeaderError::Base64)?;
-        let Object(sent) = serde_json::from_slice::<Object<Sent<'_>>>(&bytes).map_err(json)?;
+        Self::of_json(&STANDARD.decode(value).map_err(|_| SignedHeaderError::Base64)?)
+    }
+
+    /// The same of what stands in the base64.
+    ///
+    /// # Errors
+    /// [`SignedHeaderError::Json`].
+    pub(crate) fn of_json(bytes: &[u8]) -> Result<Self, SignedHeaderError> {
+        let json = |error: serde_json::Error| SignedHeaderError::Json(error.to_string());
+        let Object(sent) = serde_json::from_slice::<Object<Sent<'_>>>(bytes).map_err(json)?;
         if sent.x402_version != 1 {
             let what = "X-PAYMENT is version 1 of x402: send x402Version 1, or the header PAYMENT-SIGNATURE";
             return Err(SignedHeaderError::Json(what.into()));
@@ -133,22 +143,40 @@ impl PaymentV1 {
         else {
             return Err(SignedHeaderError::Json("payload.authorization is needed, and no other".into()));
         };
+        if sent.network.0.len() > LONGEST_NAME {
+            return Err(SignedHeaderError::Json("the network is a name".into()));
+        }
         Ok(Self {
-            chain: v1_chain(&sent.network.0),
+            network: sent.network.0.into_owned(),
             value: authorization.value,
             payload: sent.payload.get().to_owned(),
         })
     }
 
-    /// The same as a payer of version 2 sends it. `offered` is what is asked for the amount that was signed.
+    /// The network, as its payer names it.
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+
+    /// The same as a payer of version 2 sends it. `offered` is what is asked for the amount that was signed; `name` is the network's
+    /// name here, which is taken beside the one that version 1 has.
     ///
     /// # Errors
     /// It is for another network, or cannot be written as JSON.
-    pub fn to_v2(&self, offered: impl FnOnce(Amount) -> Offered) -> Result<SignedHeader, SignedHeaderError> {
+    pub fn to_v2(
+        &self,
+        name: &str,
+        offered: impl FnOnce(Amount) -> Offered,
+    ) -> Result<SignedHeader, SignedHeaderError> {
         let offered = offered(Amount(self.value));
-        if self.chain != Some(offered.network) {
-            let network = v1_name(offered.network).unwrap_or("another, which version 1 has no name for");
-            return Err(SignedHeaderError::Json(format!("the network is {network}")));
+        // A name of version 1 is that chain's, whatever a network is called here.
+        let is_named = match v1_chain(&self.network) {
+            Some(chain) => chain == offered.network,
+            None => self.network == name,
+        };
+        if !is_named {
+            let name = v1_name(offered.network).unwrap_or(name);
+            return Err(SignedHeaderError::Json(format!("the network is {name:?}")));
         }
         SignedHeader::of(&offered, &self.payload)
     }
@@ -222,19 +250,28 @@ mod tests {
     fn what_was_sent_asks_a_facilitator_what_version_2_would() {
         let read = PaymentV1::read(&header(&sent())).unwrap();
         let asked = |amount: Amount| Offered { amount, ..offered(84532, 0) };
-        let same = read.to_v2(asked).unwrap();
+        let same = read.to_v2("local", asked).unwrap();
         let question = same.question(&asked(Amount(U256::from(7)))).unwrap();
         let request = Request::parse(&question).unwrap();
         assert_eq!(request.requirements.amount(), U256::from(7));
         assert_eq!(request.signed.payer(), Address::repeat_byte(1));
         // The operator may ask for something else later. What the payer signed is the same.
         let later = |amount: Amount| Offered { amount, max_timeout_seconds: 90, ..offered(84532, 0) };
-        assert!(read.to_v2(later).unwrap().is_in(&question));
+        assert!(read.to_v2("local", later).unwrap().is_in(&question));
         let mut other = sent();
         other["payload"]["authorization"]["nonce"] = json!(format!("0x{}", "33".repeat(32)));
-        assert!(!PaymentV1::read(&header(&other)).unwrap().to_v2(asked).unwrap().is_in(&question));
-        assert!(read.to_v2(|amount| Offered { amount, ..offered(8453, 0) }).is_err());
-        assert!(read.to_v2(|amount| Offered { amount, ..offered(40204, 0) }).is_err());
+        assert!(!PaymentV1::read(&header(&other)).unwrap().to_v2("local", asked).unwrap().is_in(&question));
+        let at = |read: &PaymentV1, name, chain| {
+            read.to_v2(name, |amount| Offered { amount, ..offered(chain, 0) })
+        };
+        assert!(at(&read, "base", 8453).is_err());
+        assert!(at(&read, "citrate", 40204).is_err());
+        assert!(at(&read, "base-sepolia", 40204).is_err(), "a name of version 1 is that chain's");
+        let mut named = sent();
+        named["network"] = json!("citrate");
+        let named = PaymentV1::read(&header(&named)).unwrap();
+        assert!(at(&named, "citrate", 40204).is_ok());
+        assert!(at(&named, "local", 40204).is_err());
     }
 
     #[test]

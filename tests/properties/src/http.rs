@@ -19,9 +19,29 @@ fn headers(data: &[u8]) -> HeaderMap {
     headers
 }
 
-/// A payment header that came twice, or holds more than visible ASCII, is refused; what is read is what was sent.
+/// What other dialects show a payment with.
+const OTHERS: &[&str] = &[
+    "payment-signature",
+    "x-payment",
+    "x-payment-signature",
+    "x402-proof",
+    "authorization",
+    "payment-authorization",
+];
+
+/// A payment header that came twice, or holds more than visible ASCII, is refused; what is read is what was sent. Two things to pay
+/// with are refused.
 pub(crate) fn presented(data: &[u8]) {
     let headers = headers(data);
+    if OTHERS.iter().any(|name| headers.contains_key(*name)) {
+        if let Ok(presented) = Presented::read(&headers) {
+            assert!(presented.proof.is_none() || presented.signed.is_none());
+            let others = OTHERS.iter().filter(|name| !name.contains("authorization"));
+            let shown = others.filter(|name| headers.contains_key(**name)).count();
+            assert!(shown + usize::from(headers.contains_key("x-payment-proof")) <= 1);
+        }
+        return;
+    }
     let names = ["x-payment-proof", "x-payment-quote", "x-payment-binding"];
     let doubled = names.iter().any(|name| headers.get_all(*name).iter().count() > 1);
     match Presented::read(&headers) {

@@ -12,6 +12,7 @@
 
 mod asked;
 mod config;
+mod dialects;
 mod http;
 mod json;
 mod node;
@@ -33,6 +34,10 @@ pub const ALL: &[Property] = &[
     ("quote_json", json::quote),
     ("x402_request", json::x402_request),
     ("details", json::details),
+    ("x_payment", dialects::x_payment),
+    ("payment_headers", dialects::payment_headers),
+    ("masken", dialects::masken),
+    ("mpp_credential", dialects::mpp_credential),
     ("inference", asked::inference),
     ("passed_body", passed::body),
     ("passed_answer", passed::answer),

@@ -12,6 +12,7 @@ use salt402_paywall::{
     Decision, FacilitatorClient, Order, Paywall, Presented, SettleFault, Settlement, SignedMethod,
     SignedPayment, SignedWay, Sold,
 };
+use salt402_protocol::details::Names;
 use salt402_protocol::x402::required::{Offered, SignedHeader, to_header};
 use salt402_protocol::{Address, Asset, B256, Code, Payment, PaymentId, Problem, RequestDigest, SignedNonce};
 use serde_json::json;
@@ -69,6 +70,8 @@ impl Stand {
             upto: None,
             most_open: None,
             public_url: None,
+            names: names(),
+            facilitator_url: None,
         };
         let paywall = Paywall::new(shop.verifier.clone(), CHAIN, PAYEE, "shop");
         let paywall = Paywall { keeps_answers: true, needs_quote: false, signed: Some(way), ..paywall };
@@ -110,6 +113,10 @@ impl Stand {
         };
         self.shop.mine(&[payment]).await;
     }
+}
+
+fn names() -> Names {
+    Names { network: "citrate".into(), symbol: "Wrapped SALT".into(), decimals: 18 }
 }
 
 fn following() -> Operator {

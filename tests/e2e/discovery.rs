@@ -1,0 +1,233 @@
+//! What is sold is found by whoever knows nothing of a server, and what is found there is so.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::StatusCode;
+use reqwest::header::ACCEPT;
+use salt402_tests::x402::{Terms, X402Payer};
+use salt402_tests::{Answer, Facilitating, FacilitatorOptions, PAYEE, Stack, StackOptions, TestService};
+use serde_json::{Value, json};
+
+use crate::SALT402;
+use crate::services::{FREE, PAID, selling};
+use crate::signed::{SIGNATURES, required};
+
+async fn stand() -> Facilitating {
+    let stack = StackOptions {
+        payment: SIGNATURES.into(),
+        model: "apis = [\"chat\"]\nendpoint = \"/nano\"".into(),
+        ..StackOptions::default()
+    };
+    let stand = Facilitating::start_with(SALT402, FacilitatorOptions { stack, ..Default::default() }).await;
+    stand.fund(X402Payer::new().address, 1_000_000_000_000_000_000).await;
+    stand
+}
+
+async fn get(stack: &Stack, path: &str) -> Answer {
+    let answer = stack.get(&format!("{}{path}", stack.gateway)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+    answer
+}
+
+/// An empty request.
+async fn probe(stack: &Stack, method: reqwest::Method, path: &str) -> Answer {
+    let response = stack.client.request(method, format!("{}{path}", stack.gateway)).send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    Answer { status, headers, body: response.text().await.unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listed_is_sold_and_a_probe_without_a_body_gets_a_402_that_nothing_is_lost_by() {
+    let stand = stand().await;
+    let stack = &stand.stack;
+    let listed = get(stack, "/.well-known/x402").await.json();
+    assert_eq!(listed["version"], 1);
+    let resources: Vec<_> =
+        listed["resources"].as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
+    for path in ["/v1/inference", "/v1/chat/completions", "/nano"] {
+        assert!(resources.contains(&format!("{}{path}", stack.gateway).as_str()), "{path} in {resources:?}");
+    }
+    assert!(
+        !resources.iter().any(|url| url.ends_with("/v1/embeddings")),
+        "nobody sells embeddings: {resources:?}"
+    );
+    let document = get(stack, "/openapi.json").await.json();
+    for url in &resources {
+        let path = url.strip_prefix(&stack.gateway).unwrap();
+        let probed = probe(stack, reqwest::Method::POST, path).await;
+        let required = required(&probed);
+        assert_eq!(required["resource"]["url"], **url);
+        assert_ne!(required["accepts"][0]["amount"], "0");
+        assert!(required["accepts"][0]["extra"].get("quoteId").is_none());
+        assert_eq!(required["extensions"]["bazaar"]["info"]["input"]["method"], "POST", "{required}");
+        // Nobody is told a contract: what is sent through it would pay for nothing.
+        assert!(
+            !probed.headers.contains_key("x-payment-details")
+                && !probed.headers.contains_key("www-authenticate")
+        );
+        assert!(probed.json().get("paymentContract").is_none(), "{}", probed.body);
+        // The example in it is a request that is sold.
+        let example = &required["extensions"]["bazaar"]["info"]["input"]["body"];
+        let asked = stack.post(url, example, &[]).await;
+        assert_eq!(asked.status, StatusCode::PAYMENT_REQUIRED, "{path} {example}: {}", asked.body);
+        assert!(asked.headers.contains_key("x-payment-details"), "{path}");
+        let info = &document["paths"][path]["post"]["x-payment-info"];
+        assert_eq!(info["protocols"], json!(["x402", "mpp"]), "{path}: {info}");
+        assert_eq!(info["offers"][0]["currency"], stand.wrapped.address.to_string());
+        assert!(document["paths"][path]["post"]["responses"]["402"].is_object());
+    }
+    let priced = document["paths"].as_object().unwrap().iter().filter(|(path, item)| {
+        item["post"].get("x-payment-info").is_some()
+            && !resources.contains(&format!("{}{path}", stack.gateway).as_str())
+    });
+    assert_eq!(priced.count(), 0);
+
+    // What is signed for a probe is not settled.
+    let probed = required(&probe(stack, reqwest::Method::POST, "/v1/inference").await);
+    let amount = probed["accepts"][0]["amount"].as_str().unwrap().parse().unwrap();
+    let terms = Terms::new(PAYEE.parse().unwrap(), amount, 1);
+    let mut payload = X402Payer::new().eip3009(&stand.wrapped, &terms)["paymentPayload"].take();
+    payload["accepted"] = probed["accepts"][0].clone();
+    let signed = STANDARD.encode(payload.to_string());
+    let url = format!("{}/v1/inference", stack.gateway);
+    let answer = stack.client.post(url).header("payment-signature", signed).send().await.unwrap();
+    assert!(
+        answer.status().is_client_error() && answer.status() != StatusCode::PAYMENT_REQUIRED,
+        "{}",
+        answer.status()
+    );
+    assert_eq!(stand.paid(&stand.wrapped).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_front_is_a_page_for_people_and_json_for_programs_with_a_line_to_copy() {
+    let stand = stand().await;
+    let stack = &stand.stack;
+    let page = stack.client.get(&stack.gateway).header(ACCEPT, "text/html,*/*;q=0.8").send().await.unwrap();
+    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    let page = page.text().await.unwrap();
+    assert!(
+        page.contains("/v1/chat/completions") && page.contains("SALT") && !page.contains("<script"),
+        "{page}"
+    );
+    let told = get(stack, "/").await.json();
+    assert_eq!(told["payment"]["payee"], PAYEE);
+    // The line, as curl would send it.
+    let line = told["copy"].as_str().unwrap();
+    let url = line.split_whitespace().find(|word| word.starts_with("http")).unwrap();
+    let body: Value = serde_json::from_str(line.split('\'').nth(3).unwrap()).unwrap();
+    assert_eq!(stack.post(url, &body, &[]).await.status, StatusCode::PAYMENT_REQUIRED);
+
+    let text = get(stack, "/llms.txt").await;
+    assert!(text.body.starts_with("# 127.0.0.1:") && text.body.contains("`counted`"), "{}", text.body);
+    assert!(get(stack, "/robots.txt").await.body.starts_with("User-agent: *"));
+    assert_eq!(get(stack, "/models").await.body, get(stack, "/v1/models").await.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_finds_the_card_and_pays_by_messages() {
+    let stand = stand().await;
+    let stack = &stand.stack;
+    let card = get(stack, "/.well-known/agent-card.json").await.json();
+    assert_eq!(get(stack, "/.well-known/agent.json").await.json(), card);
+    let interface = &card["supportedInterfaces"][0];
+    assert_eq!(
+        (&interface["protocolBinding"], &interface["protocolVersion"]),
+        (&json!("JSONRPC"), &json!("1.0"))
+    );
+    let extension = &card["capabilities"]["extensions"][0];
+    assert!(extension["uri"].as_str().unwrap().ends_with("a2a-x402/blob/main/spec/v0.2"), "{card}");
+    let url = interface["url"].as_str().unwrap();
+    let call = async |method: &str, message: Value| {
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": { "message": message } });
+        let answer = stack.post(url, &body, &[]).await;
+        assert_eq!((answer.status, &answer.json()["id"]), (StatusCode::OK, &json!(7)), "{}", answer.body);
+        answer.json()
+    };
+    for (number, method, input_required, completed) in [
+        (1, "SendMessage", "TASK_STATE_INPUT_REQUIRED", "TASK_STATE_COMPLETED"),
+        (2, "message/send", "input-required", "completed"),
+    ] {
+        let task = |answer: &Value| match method {
+            "SendMessage" => answer["result"]["task"].clone(),
+            _ => answer["result"].clone(),
+        };
+        let said = json!({
+            "messageId": "1", "role": "ROLE_USER", "parts": [{ "text": format!("by {method}") }],
+            "metadata": { "model": "counted" },
+        });
+        let asked = task(&call(method, said.clone()).await);
+        assert_eq!(asked["status"]["state"], input_required, "{asked}");
+        let metadata = &asked["status"]["message"]["metadata"];
+        assert_eq!(metadata["x402.payment.status"], "payment-required");
+        let way = &metadata["x402.payment.required"]["accepts"][0];
+        let terms =
+            Terms::new(PAYEE.parse().unwrap(), way["amount"].as_str().unwrap().parse().unwrap(), number);
+        let mut payload = X402Payer::new().eip3009(&stand.wrapped, &terms)["paymentPayload"].take();
+        payload["accepted"] = way.clone();
+        let before = stand.paid(&stand.wrapped).await;
+        let pays = json!({
+            "messageId": "2", "role": "ROLE_USER", "taskId": asked["id"], "parts": [{ "text": "pay" }],
+            "metadata": { "x402.payment.status": "payment-submitted", "x402.payment.payload": payload },
+        });
+        let paid = task(&call(method, pays.clone()).await);
+        assert_eq!((&paid["id"], &paid["status"]["state"]), (&asked["id"], &json!(completed)), "{paid}");
+        let metadata = &paid["status"]["message"]["metadata"];
+        assert_eq!(metadata["x402.payment.status"], "payment-completed");
+        assert_eq!(metadata["x402.payment.receipts"][0]["success"], true, "{paid}");
+        assert!(paid["artifacts"][0]["parts"][0]["text"].is_string());
+        assert_eq!(stand.paid(&stand.wrapped).await - before, terms.amount);
+        // The same again is the same answer, and another task is not paid by it.
+        let again = task(&call(method, pays.clone()).await);
+        assert_eq!(again["artifacts"], paid["artifacts"]);
+        let mut other = said.clone();
+        other["parts"][0]["text"] = json!(format!("another by {method}"));
+        let other = task(&call(method, other).await);
+        let mut stolen = pays;
+        stolen["taskId"] = other["id"].clone();
+        let refused = task(&call(method, stolen).await);
+        let metadata = &refused["status"]["message"]["metadata"];
+        assert_eq!(metadata["x402.payment.status"], "payment-failed", "{refused}");
+        assert_eq!(metadata["x402.payment.error"], "signature_used");
+        assert_eq!(stand.paid(&stand.wrapped).await - before, terms.amount);
+    }
+    assert_eq!(stack.upstream.asked(), 2);
+    for (method, message, code) in [
+        ("GetTask", json!({ "parts": [{ "text": "x" }] }), -32601),
+        ("SendMessage", json!({ "parts": [{ "data": {} }] }), -32602),
+        (
+            "SendMessage",
+            json!({ "parts": [], "metadata": { "x402.payment.status": "payment-submitted" } }),
+            -32602,
+        ),
+    ] {
+        assert_eq!(call(method, message).await["error"]["code"], code);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_has_at_its_own_paths_is_the_services() {
+    let service = TestService::start().await;
+    let stack = Stack::start_with(SALT402, selling(&service, "", &[FREE, PAID])).await;
+    let listed = get(&stack, "/.well-known/x402").await.json();
+    let listed = listed["resources"].as_array().unwrap();
+    assert!(listed.iter().all(|url| !url.as_str().unwrap().ends_with('*')), "{listed:?}");
+    let text = get(&stack, "/llms.txt").await.body;
+    assert!(text.contains("/paid/*") && !text.contains("/free/"), "{text}");
+    // Without signatures nobody could be told how to pay for a probe, and no agent could pay.
+    let probed = probe(&stack, reqwest::Method::POST, "/v1/inference").await;
+    assert!(!probed.headers.contains_key("payment-required"), "{}", probed.body);
+    let card = get(&stack, "/.well-known/agent-card.json").await.json();
+    assert_eq!(card["supportedInterfaces"][0]["protocolBinding"], "OPENAPI");
+    assert_eq!(card["capabilities"]["extensions"], json!([]));
+    assert!(service.received().is_empty());
+
+    let all = selling(&service, "", &[("/*", "price = \"0\"")]);
+    let stack = Stack::start_with(SALT402, all).await;
+    for path in ["/", "/robots.txt", "/llms.txt", "/.well-known/agent.json"] {
+        probe(&stack, reqwest::Method::GET, path).await;
+    }
+    assert_eq!(service.received().len(), 4);
+    assert_eq!(get(&stack, "/v1/models").await.json()["object"], "list");
+}
