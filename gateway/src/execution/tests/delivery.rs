@@ -2,16 +2,12 @@
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
-use salt402_paywall::AnswerPrice;
-use salt402_protocol::U256;
-use salt402_store::{ChargeState, NewCharge};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use super::*;
 use crate::execution::{Answered, Delivered, Deliveries, PassedHead};
-use crate::meter::Meter;
 use crate::upstream::admission::Admission;
 use crate::upstream::frames::Frames;
 use crate::upstream::payload::Payload;
@@ -74,50 +70,6 @@ async fn an_answer_that_is_passed_on_is_given_once_and_that_is_on_disk_before() 
     );
     assert_eq!(once(given).await.unwrap(), "begun..");
     assert_eq!(code(deliveries.outcome(purchase(false), false, again).await), Code::OutcomeGone);
-}
-
-/// Nothing is given up of which the answer is still passed on, however long that takes.
-#[tokio::test]
-async fn an_answer_that_is_counted_is_under_way_until_its_charge_is_on_disk() {
-    for leaves in [false, true] {
-        let (deliveries, store, _folder) = deliveries().await;
-        let unit = Amount(U256::ONE);
-        let ceiling = Amount(U256::from(100));
-        let charge = NewCharge {
-            payment: PAYMENT,
-            chain: salt402_protocol::ChainId::new(40204).unwrap(),
-            payer: Default::default(),
-            request: B256::ZERO,
-            ceiling,
-            question: None,
-            most_open: None,
-            most_open_requests: 1,
-            ends_at_ms: 0,
-            now_ms: 0,
-        };
-        store.begin_charge(charge).await.unwrap();
-        let price = AnswerPrice { per_byte: unit, per_row: Amount::ZERO, minimum: Amount::ZERO };
-        let meter = Some(Arc::new(Meter::of_answer(price, ceiling)));
-        assert!(!deliveries.is_running(PAYMENT));
-        let given = deliveries
-            .outcome(purchase(true).charged(meter), false, || passing("be", "gun.."))
-            .await
-            .unwrap();
-        // The run has ended, and its answer waits for its reader.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(deliveries.is_running(PAYMENT), "leaves: {leaves}");
-        if leaves {
-            drop(given);
-        } else {
-            assert_eq!(once(Ok(given)).await.unwrap(), "begun..");
-        }
-        while deliveries.is_running(PAYMENT) {
-            tokio::task::yield_now().await;
-        }
-        let charge = store.charge(PAYMENT).await.unwrap().unwrap();
-        let passed = if leaves { 2 } else { 7 };
-        assert_eq!((charge.state, charge.amount), (ChargeState::Charged, Some(Amount(U256::from(passed)))));
-    }
 }
 
 #[tokio::test]
