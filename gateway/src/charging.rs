@@ -158,7 +158,9 @@ impl Charging {
                 if !too_late {
                     return Err(given_up(payment.payment_id));
                 }
-                self.charged.notify_one();
+                // Before the payer is told to sign anew, so that this one stands in for nothing by then.
+                drop(hold);
+                self.moved(payment.payment_id).await?;
                 let detail = format!(
                     "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: nothing is \
                      charged of it, and it pays for nothing more. Sign anew, for maxTimeoutSeconds"

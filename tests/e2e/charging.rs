@@ -398,7 +398,7 @@ async fn a_signature_that_ends_too_soon_stands_in_the_way_of_no_other() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let soon = sign_until(&stand, &payer, &required, 1, now + 20);
     let refused = post(&stand, "/v1/inference", &body, Some(&soon)).await;
-    assert!(refused.body.contains("sign anew"), "{}", refused.body);
+    assert_eq!(refused.code(), "signature_refused", "{}", refused.body);
     let signed = sign(&stand, &payer, &required, 2);
     let answer = post(&stand, "/v1/inference", &body, Some(&signed)).await;
     assert_eq!(settled(&answer)["amount"], USED.to_string());

@@ -225,9 +225,11 @@ async fn what_a_service_has_at_its_own_paths_is_the_services() {
 
     let all = selling(&service, "", &[("/*", "price = \"0\"")]);
     let stack = Stack::start_with(SALT402, all).await;
-    for path in ["/", "/robots.txt", "/llms.txt", "/.well-known/agent.json"] {
-        probe(&stack, reqwest::Method::GET, path).await;
+    assert_eq!(get(&stack, "/").await.body, "well", "the service's own, which it does not count");
+    for path in ["/robots.txt", "/llms.txt", "/.well-known/agent.json"] {
+        let before = service.received().len();
+        let answer = probe(&stack, reqwest::Method::GET, path).await;
+        assert_eq!(service.received().len(), before + 1, "{path}: {answer:?}");
     }
-    assert_eq!(service.received().len(), 4);
     assert_eq!(get(&stack, "/v1/models").await.json()["object"], "list");
 }

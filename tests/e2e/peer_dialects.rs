@@ -124,8 +124,8 @@ async fn t1_a_signature_pays_once_in_each_of_the_peers_dialects() {
         assert_eq!(paid.status, StatusCode::OK, "{name}: {} {}", one.body, two.body);
         let receipt = decoded(paid.headers["x-payment-response"].to_str().unwrap());
         assert_eq!(
-            (&receipt["success"], &receipt["payer"]),
-            (&json!(true), &json!(X402Payer::new().address))
+            (&receipt["success"], receipt["payer"].as_str().map(str::to_lowercase)),
+            (&json!(true), Some(X402Payer::new().address.to_string().to_lowercase()))
         );
         assert!(
             stack.anvil.block_of(receipt["transaction"].as_str().unwrap().parse().unwrap()).await.is_some()

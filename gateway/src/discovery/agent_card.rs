@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::discovery::a2a;
-use crate::discovery::documents::line;
+use crate::discovery::words::line;
 use crate::gateway::Inner;
 
 /// The name of the binding: HTTP, as the OpenAPI document says.

@@ -9,8 +9,9 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::discovery::agent_card as card;
 use crate::discovery::listing::of_model;
-use crate::discovery::{agent_card as card, base};
+use crate::discovery::words::{base, line, line_to_copy, ways};
 use crate::gateway::{Gateway, Inner};
 
 /// How long a document may be kept: what is sold changes with a restart alone.
@@ -67,43 +68,6 @@ pub(super) async fn agent_card(State(gateway): State<Gateway>, request: Parts) -
     responses((status = 200, description = "An agent card.", body = serde_json::Value)))]
 pub(super) async fn agent(State(gateway): State<Gateway>, request: Parts) -> Response {
     kept(Json(card::card(&gateway.0, &base(&gateway.0, &request))))
-}
-
-/// One line without what would begin another.
-pub(super) fn line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The ways to pay, each in a sentence.
-pub(super) fn ways(gateway: &Inner) -> Vec<String> {
-    let paywall = &gateway.paywall;
-    let mut ways = vec![format!(
-        "A request without a payment gets a 402. Its header X-Payment-Details says how much {} to pay on {} ({}) and through which \
-         contract; send the same request again with X-Payment-Proof: 0x<transaction hash> and X-Payment-Quote: <quoteId>.",
-        gateway.names.symbol, gateway.names.network, paywall.chain
-    )];
-    if paywall.signed.is_some() && paywall.dialects.x402 {
-        ways.push(
-            "Clients of x402 pay it as they are: the 402 has PAYMENT-REQUIRED, and nobody needs coins for gas.".to_owned(),
-        );
-    }
-    if paywall.dialects.mpp {
-        ways.push("Clients of MPP pay it as they are: the 402 has WWW-Authenticate: Payment.".to_owned());
-    }
-    ways
-}
-
-/// A line to copy, which asks for something that is sold and gets a 402.
-pub(super) fn line_to_copy(gateway: &Inner, base: &str) -> Option<String> {
-    if let Some(name) = gateway.catalogue.0.keys().next() {
-        let body = json!({ "model": name, "prompt": "What is salt?" });
-        let body = body.to_string().replace('\'', "'\\''");
-        return Some(format!("curl -i {base}/v1/inference -H 'content-type: application/json' -d '{body}'"));
-    }
-    let listed = gateway.listed();
-    let whole = listed.iter().find(|listed| !listed.path.ends_with('*'))?;
-    let method = whole.methods.first().map(String::as_str).unwrap_or("GET");
-    Some(format!("curl -i -X {method} '{base}{}'", whole.path.replace('\'', "%27")))
 }
 
 fn text_for_models(gateway: &Inner, base: &str) -> String {

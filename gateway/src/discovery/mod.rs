@@ -8,17 +8,16 @@ mod documents;
 mod listing;
 mod page;
 mod payment_info;
+mod words;
 
 use axum::Router;
 use axum::http::HeaderMap;
-use axum::http::request::Parts;
 use axum::routing::get;
 use salt402_http::openapi::{WITH_BODY, refusing};
-use salt402_paywall::asked_base;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
-use crate::gateway::{Gateway, Inner};
+use crate::gateway::Gateway;
 
 pub(crate) use payment_info::{describe_prices, describe_service};
 
@@ -57,10 +56,4 @@ pub(crate) fn front(gateway: &Gateway) -> Router<Gateway> {
 /// Whether no service is sold at a path.
 fn is_free(gateway: &Gateway, path: &str) -> bool {
     gateway.0.services.is_empty() || gateway.0.services.find("GET", path, &HeaderMap::new()).is_err()
-}
-
-/// The beginning of the addresses here: the public one, or the one that the client asked.
-fn base(gateway: &Inner, request: &Parts) -> String {
-    let public = gateway.paywall.signed.as_ref().and_then(|way| way.public_url.clone());
-    public.or_else(|| asked_base(request)).unwrap_or_default()
 }

@@ -12,8 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::discovery::base;
-use crate::discovery::documents::{line_to_copy, ways};
+use crate::discovery::words::{base, line_to_copy, ways};
 use crate::gateway::{Gateway, Inner};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}\

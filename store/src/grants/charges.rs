@@ -15,14 +15,14 @@ use crate::rows::{Begun, Charge, ChargeState, NewCharge, OpenCharges, StoreError
 use crate::store::Store;
 
 /// The columns of a row.
-macro_rules! columns {
+macro_rules! charge_columns {
     () => {
         "payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged, COALESCE(amount, ceiling) AS amount,
          question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, due_ms, tries, detail, note,
          began_at_ms, changed_at_ms"
     };
 }
-pub(super) use columns;
+pub(super) use charge_columns;
 
 /// The time of the next step where there is none: nothing more is tried, and it is still owed.
 const NEVER: i64 = i64::MAX;
@@ -80,7 +80,7 @@ impl Store {
     /// The database could not be read.
     pub async fn charge(&self, payment: PaymentId) -> Result<Option<Charge>, StoreError> {
         let mut reader = self.reader().await?;
-        let row = query(concat!("SELECT ", columns!(), " FROM charges WHERE payment_id = $1"))
+        let row = query(concat!("SELECT ", charge_columns!(), " FROM charges WHERE payment_id = $1"))
             .bind(payment.0.as_slice())
             .fetch_optional(reader.connection()?)?;
         row.as_ref().map(charge).transpose()
@@ -94,7 +94,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = query(concat!(
             "SELECT ",
-            columns!(),
+            charge_columns!(),
             " FROM charges WHERE due_ms <= $1 AND state <> 'running' ORDER BY due_ms LIMIT $2"
         ))
         // Of what is never tried again, no time comes.
@@ -182,7 +182,7 @@ impl Write for NewCharge {
         {
             return Ok(match known.state {
                 ChargeState::Running => Begun::Running { first: false },
-                _ => Begun::Charged(known),
+                _ => Begun::Charged(Box::new(known)),
             });
         }
         // What is charged of a channel is covered by its deposit, and what is given up opens nothing.
@@ -202,13 +202,13 @@ impl Write for NewCharge {
         }
         give_up(transaction, self.payment, self.now_ms)?;
         let given_up = self.known(transaction)?.ok_or(StoreError::Corrupt { column: "payment_id" })?;
-        Ok(Begun::Charged(given_up))
+        Ok(Begun::Charged(Box::new(given_up)))
     }
 }
 
 impl NewCharge {
     fn known(&self, transaction: &mut WriteTransaction<'_>) -> Result<Option<Charge>, StoreError> {
-        let row = query(concat!("SELECT ", columns!(), " FROM charges WHERE payment_id = $1"))
+        let row = query(concat!("SELECT ", charge_columns!(), " FROM charges WHERE payment_id = $1"))
             .bind(self.payment.0.as_slice())
             .fetch_optional(transaction.connection())?;
         row.as_ref().map(charge).transpose()

@@ -3,7 +3,7 @@
 use salt402_protocol::PaymentId;
 
 use crate::engine::{Write, WriteTransaction, clock, query, send};
-use crate::grants::charges::{charge, columns};
+use crate::grants::charges::{charge, charge_columns};
 use crate::rows::{Charge, StoreError};
 use crate::store::Store;
 
@@ -16,11 +16,11 @@ impl Store {
     pub async fn charges(&self, all: bool, limit: u32) -> Result<Vec<Charge>, StoreError> {
         let mut reader = self.reader().await?;
         let sql = if all {
-            concat!("SELECT ", columns!(), " FROM charges ORDER BY rowid DESC LIMIT $1")
+            concat!("SELECT ", charge_columns!(), " FROM charges ORDER BY rowid DESC LIMIT $1")
         } else {
             concat!(
                 "SELECT ",
-                columns!(),
+                charge_columns!(),
                 " FROM charges WHERE due_ms IS NOT NULL ORDER BY due_ms DESC LIMIT $1"
             )
         };

@@ -48,7 +48,7 @@ pub enum Begun {
         first: bool,
     },
     /// It was run, or given up, and this was charged.
-    Charged(Charge),
+    Charged(Box<Charge>),
     /// Its payer has a charge open that could not be moved.
     Owing,
     /// Its payer has this much open, in base units, and with this one more than one payer may.
