@@ -12,6 +12,7 @@ use salt402_http::clock::now_ms;
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Amount, Code, PaymentId, Problem};
 use salt402_store::{PartOf, Store, StoreError, Unserved};
+use tokio::sync::Notify;
 
 use crate::meter::Meter;
 use crate::upstream::failure::FailureClass;
@@ -148,6 +149,25 @@ pub(super) fn failed(attempt: &mut Unserved, most: u32, failed: Failed) -> Probl
     let pause = after.unwrap_or_default().min(LONGEST_WISH).max(own);
     attempt.not_before_ms = now_ms().saturating_add(millis(pause));
     later(&attempt.detail, pause)
+}
+
+/// Notes on disk that an attempt failed. Returns what its payer is told. Where the request is charged by what it uses, `charged` is told
+/// when it is given up.
+pub(super) async fn note_failed(
+    store: &Store,
+    most: u32,
+    mut attempt: Unserved,
+    why: Failed,
+    charged: Option<&Notify>,
+) -> Result<Problem, Problem> {
+    let told = failed(&mut attempt, most, why);
+    if let Some(charged) = charged.filter(|_| attempt.ended) {
+        let told = give_up(store, attempt.payment).await?;
+        charged.notify_one();
+        return Ok(told);
+    }
+    store.put_unserved(attempt).await.map_err(unkept)?;
+    Ok(told)
 }
 
 /// The state of a payment whose request was not tried yet.

@@ -276,18 +276,11 @@ impl Executions {
     /// Notes on disk that an attempt failed. Returns what its payer is told.
     async fn failed(
         &self,
-        mut attempt: salt402_store::Unserved,
+        attempt: salt402_store::Unserved,
         failed: Failed,
         by_use: bool,
     ) -> Result<Problem, Problem> {
-        let told = attempts::failed(&mut attempt, self.runs, failed);
-        if by_use && attempt.ended {
-            let told = attempts::give_up(&self.store, attempt.payment).await?;
-            self.charged.notify_one();
-            return Ok(told);
-        }
-        self.store.put_unserved(attempt).await.map_err(unkept)?;
-        Ok(told)
+        attempts::note_failed(&self.store, self.runs, attempt, failed, by_use.then_some(&*self.charged)).await
     }
 }
 

@@ -75,14 +75,15 @@ impl<B: Batched> Writer<B> {
                 }
             };
             let Some(first) = first else { break };
+            let turn = self.turn.clone();
+            // What comes while a checkpoint has the turn is written with the first.
+            let _turn = turn.lock().await;
             let mut group = Group::new();
             let mut step = group.add(first);
             while step.is_none() && !group.is_full() {
                 let Ok(next) = queue.try_recv() else { break };
                 step = group.add(next);
             }
-            let turn = self.turn.clone();
-            let _turn = turn.lock().await;
             let work = || {
                 if !group.is_empty() {
                     self.write(group);
@@ -286,6 +287,10 @@ mod tests {
 
     /// A writer whose connection may hold a few pages more than an empty database.
     async fn cramped() -> (tempfile::TempDir, Jobs<NewClaim>, watch::Receiver<u64>) {
+        cramped_with(Arc::default()).await
+    }
+
+    async fn cramped_with(turn: Arc<Mutex<()>>) -> (tempfile::TempDir, Jobs<NewClaim>, watch::Receiver<u64>) {
         let directory = tempfile::tempdir().unwrap();
         let settings = Options::new(directory.path().join("writer.db"));
         let mut opened = open::open(&settings, &NoUpgrade).await.unwrap();
@@ -305,7 +310,7 @@ mod tests {
             memory,
             files: opened.files,
             health: Arc::default(),
-            turn: Arc::default(),
+            turn,
             commits,
             progress,
         };
@@ -369,9 +374,19 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_together_is_committed_together() {
-        let (_directory, jobs, commits) = cramped().await;
-        let (one, two, three) =
-            tokio::join!(send(&jobs, Keep("a", 1)), send(&jobs, Keep("b", 1)), send(&jobs, Keep("c", 1)));
+        let turn = Arc::new(Mutex::new(()));
+        let (_directory, jobs, commits) = cramped_with(Arc::clone(&turn)).await;
+        let held = turn.lock().await;
+        let queued = async {
+            tokio::task::yield_now().await;
+            drop(held);
+        };
+        let (one, two, three, ()) = tokio::join!(
+            send(&jobs, Keep("a", 1)),
+            send(&jobs, Keep("b", 1)),
+            send(&jobs, Keep("c", 1)),
+            queued
+        );
         assert!(one.is_ok() && two.is_ok() && three.is_ok());
         assert_eq!(*commits.borrow(), 1);
     }
