@@ -96,7 +96,7 @@ pub(crate) fn account(
     .bind(id.as_slice())
     .fetch_optional(&mut *connection)?;
     let accepted = row.map(|row| accepted(id, &row)).transpose()?;
-    let state = state::state(connection, chain, contract, id)?;
+    let state = state::state(&connection.borrowing(), chain, contract, id)?;
     if accepted.is_none() && state.is_none() {
         return Ok(None);
     }

@@ -1,11 +1,11 @@
 //! The states of channels, as the fold of their events on the chain.
 
 use salt402_protocol::{
-    Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, ChannelEventId, ChannelState, U256,
+    Address, Amount, Asset, B256, ChainId, ChannelEvent, ChannelEventId, ChannelState, U256,
 };
 
 use crate::channels::events::{CLAIMED, CREATED, CREDIT_WITHDRAWN, CREDITED, OPENED, TOPPED_UP, change};
-use crate::engine::{Columns as _, Connection, Row, SyncConnection, chain_id, params, query};
+use crate::engine::{Columns as _, SyncConnection, SyncRow, chain_id, params, query};
 use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
@@ -35,18 +35,18 @@ pub enum ChannelsOf {
 pub(super) const EVENTS_OF: &str = "
     SELECT * FROM (
         SELECT * FROM channel_events
-        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $4
+        WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3 AND canonical AND kind = ?4
         ORDER BY total DESC LIMIT 1)
     UNION ALL SELECT * FROM (
         SELECT * FROM channel_events
-        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $5
+        WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3 AND canonical AND kind = ?5
         ORDER BY total DESC LIMIT 1)
     UNION ALL
         SELECT * FROM channel_events
-        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind < $5
+        WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3 AND canonical AND kind < ?5
     UNION ALL
         SELECT * FROM channel_events
-        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind > $4";
+        WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3 AND canonical AND kind > ?4";
 
 impl Store {
     /// A channel's state at the index's newest block. `None` if no event of it is on the chain.
@@ -56,8 +56,7 @@ impl Store {
         contract: Address,
         id: B256,
     ) -> Result<Option<ChannelState>, StoreError> {
-        let mut reader = self.reader().await?;
-        state(reader.connection()?, chain, contract, id)
+        self.direct().read(|connection| state(connection, chain, contract, id)).await
     }
 
     /// An account's channels on a chain, the last opened first, at most `limit`.
@@ -96,7 +95,7 @@ impl Store {
         for row in &rows {
             let (contract, id) = (row.address("contract")?, row.hash("channel")?);
             // A reorganization between the two reads may take a channel away.
-            if let Some(state) = state(connection, chain, contract, id)? {
+            if let Some(state) = state(&connection.borrowing(), chain, contract, id)? {
                 channels.push(ChannelRow { contract, id, state });
             }
         }
@@ -176,57 +175,37 @@ impl Store {
     }
 }
 
+/// A channel's state. `None` if no event of it is on the chain.
 pub(crate) fn state(
-    connection: &mut Connection,
-    chain: ChainId,
-    contract: Address,
-    id: B256,
-) -> Result<Option<ChannelState>, StoreError> {
-    fold(&events(connection, chain, contract, id)?)
-}
-
-/// The events on the chain that a channel's state follows from: the greatest claim, the greatest top-up, and all
-/// others.
-pub(crate) fn events(
-    connection: &mut Connection,
-    chain: ChainId,
-    contract: Address,
-    id: B256,
-) -> Result<Vec<Row>, StoreError> {
-    let rows = query(EVENTS_OF)
-        .bind(chain_id(chain))
-        .bind(contract.as_slice())
-        .bind(id.as_slice())
-        .bind(CLAIMED)
-        .bind(TOPPED_UP)
-        .fetch_all(connection)?;
-    Ok(rows)
-}
-
-/// The state that follows from [`events`].
-pub(crate) fn fold(rows: &[Row]) -> Result<Option<ChannelState>, StoreError> {
-    let events: Vec<(u64, ChannelChange)> = rows
-        .iter()
-        .map(|row| Ok((row.number("block_number")?, change(row)?)))
-        .collect::<Result<_, StoreError>>()?;
-    Ok(ChannelState::fold(events))
-}
-
-/// [`state`] on the connection that steps are written on.
-pub(crate) fn state_in_step(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     contract: Address,
     id: B256,
 ) -> Result<Option<ChannelState>, StoreError> {
+    let mut changes = Vec::new();
+    each_event(connection, chain, contract, id, |row| {
+        changes.push((row.number("block_number")?, change(row)?));
+        Ok(())
+    })?;
+    Ok(ChannelState::fold(changes))
+}
+
+/// Reads the events on the chain that a channel's state follows from: the greatest claim, the greatest top-up, and all
+/// others.
+pub(crate) fn each_event(
+    connection: &SyncConnection<'_>,
+    chain: ChainId,
+    contract: Address,
+    id: B256,
+    mut read: impl FnMut(&SyncRow<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let mut select = connection.prepare_cached(EVENTS_OF)?;
     let mut rows =
         select.query(params![chain_id(chain), contract.as_slice(), id.as_slice(), CLAIMED, TOPPED_UP])?;
-    let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        events.push((row.number("block_number")?, change(&row)?));
+        read(&row)?;
     }
-    Ok(ChannelState::fold(events))
+    Ok(())
 }
 
 #[cfg(test)]

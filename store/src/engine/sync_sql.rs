@@ -3,8 +3,10 @@
 //!
 //! Other rooms use these types and do not see the library behind them. A connection keeps its prepared statements.
 
+use std::cell::Cell;
+
 use rusqlite::types::{FromSql, ValueRef};
-use rusqlite::{CachedStatement, Connection, Row, Rows};
+use rusqlite::{CachedStatement, Connection, Row, Rows, Statement};
 pub(crate) use rusqlite::{Params, ToSql, params, params_from_iter};
 use salt402_protocol::{Address, B256};
 
@@ -110,21 +112,40 @@ pub(crate) struct SyncRows<'s>(Rows<'s>);
 
 impl SyncRows<'_> {
     pub(crate) fn next(&mut self) -> Result<Option<SyncRow<'_>>, StoreError> {
-        Ok(self.0.next()?.map(SyncRow))
+        Ok(self.0.next()?.map(SyncRow::new))
     }
 }
 
 /// A row. Its columns are read by their index, or by their name as [`Columns`].
-#[derive(Clone, Copy)]
-pub(crate) struct SyncRow<'r>(&'r Row<'r>);
+pub(crate) struct SyncRow<'r> {
+    row: &'r Row<'r>,
+    /// Where the next name is looked for first: columns are mostly read in the order in which they stand.
+    next: Cell<usize>,
+}
 
-impl SyncRow<'_> {
+impl<'r> SyncRow<'r> {
+    fn new(row: &'r Row<'r>) -> Self {
+        Self { row, next: Cell::new(0) }
+    }
+
+    /// The value of a column. Names are those of the statement, letter by letter.
+    fn value(&self, column: &'static str) -> Result<ValueRef<'_>, StoreError> {
+        let statement: &Statement<'_> = self.row.as_ref();
+        let (next, count) = (self.next.get(), statement.column_count());
+        let is_here = |index: &usize| statement.column_name(*index).is_ok_and(|name| name == column);
+        let index = (next..count).chain(0..next.min(count)).find(is_here);
+        let index = index.ok_or(StoreError::Corrupt { column })?;
+        debug_assert!((0..count).filter(is_here).count() == 1, "two columns of one name: {column}");
+        self.next.set(index + 1);
+        Ok(self.row.get_ref(index)?)
+    }
+
     pub(crate) fn get<T: FromSql>(&self, index: usize) -> Result<T, StoreError> {
-        Ok(self.0.get(index)?)
+        Ok(self.row.get(index)?)
     }
 
     pub(crate) fn is_null(&self, index: usize) -> Result<bool, StoreError> {
-        Ok(self.0.get_ref(index)? == ValueRef::Null)
+        Ok(self.row.get_ref(index)? == ValueRef::Null)
     }
 
     /// A number that is never negative. `column` is the name that an error gives.
@@ -141,27 +162,29 @@ impl SyncRow<'_> {
     }
 
     pub(crate) fn hash_at(&self, index: usize, column: &'static str) -> Result<B256, StoreError> {
-        let bytes = self.0.get_ref(index)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
+        let bytes = self.row.get_ref(index)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
         B256::try_from(bytes).map_err(|_| StoreError::Corrupt { column })
     }
 
     pub(crate) fn address_at(&self, index: usize, column: &'static str) -> Result<Address, StoreError> {
-        let bytes = self.0.get_ref(index)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
+        let bytes = self.row.get_ref(index)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
         Address::try_from(bytes).map_err(|_| StoreError::Corrupt { column })
     }
 }
 
 impl Columns for SyncRow<'_> {
     fn number(&self, column: &'static str) -> Result<u64, StoreError> {
-        natural(column, self.0.get(column)?)
+        let number = self.value(column)?.as_i64().map_err(|_| StoreError::Corrupt { column })?;
+        natural(column, number)
     }
 
     fn maybe_number(&self, column: &'static str) -> Result<Option<u64>, StoreError> {
-        self.0.get::<_, Option<i64>>(column)?.map(|value| natural(column, value)).transpose()
+        let number = self.value(column)?.as_i64_or_null().map_err(|_| StoreError::Corrupt { column })?;
+        number.map(|value| natural(column, value)).transpose()
     }
 
     fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
-        Ok(self.0.get(column)?)
+        bool::column_result(self.value(column)?).map_err(|_| StoreError::Corrupt { column })
     }
 
     fn hash(&self, column: &'static str) -> Result<B256, StoreError> {
@@ -169,7 +192,7 @@ impl Columns for SyncRow<'_> {
     }
 
     fn maybe_hash(&self, column: &'static str) -> Result<Option<B256>, StoreError> {
-        let bytes = self.0.get_ref(column)?.as_blob_or_null().map_err(|_| StoreError::Corrupt { column })?;
+        let bytes = self.value(column)?.as_blob_or_null().map_err(|_| StoreError::Corrupt { column })?;
         bytes.map(|bytes| B256::try_from(bytes).map_err(|_| StoreError::Corrupt { column })).transpose()
     }
 
@@ -178,19 +201,21 @@ impl Columns for SyncRow<'_> {
     }
 
     fn maybe_address(&self, column: &'static str) -> Result<Option<Address>, StoreError> {
-        let bytes = self.0.get_ref(column)?.as_blob_or_null().map_err(|_| StoreError::Corrupt { column })?;
+        let bytes = self.value(column)?.as_blob_or_null().map_err(|_| StoreError::Corrupt { column })?;
         bytes.map(|bytes| Address::try_from(bytes).map_err(|_| StoreError::Corrupt { column })).transpose()
     }
 
     fn text(&self, column: &'static str) -> Result<String, StoreError> {
-        Ok(self.0.get(column)?)
+        self.maybe_text(column)?.ok_or(StoreError::Corrupt { column })
     }
 
     fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
-        Ok(self.0.get(column)?)
+        let text = self.value(column)?.as_str_or_null().map_err(|_| StoreError::Corrupt { column })?;
+        Ok(text.map(str::to_owned))
     }
 
     fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
-        Ok(self.0.get(column)?)
+        let bytes = self.value(column)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
+        Ok(bytes.to_vec())
     }
 }

@@ -82,7 +82,7 @@ fn look(
             Ok((row.amount("ceiling")?, row.amount("spent")?, totals::counted(&row)?))
         })?;
     let Some((ceiling, spent, counted)) = account else { return Ok(()) };
-    let state = state::state_in_step(connection, chain, of.0, of.1)?;
+    let state = state::state(connection, chain, of.0, of.1)?;
     let share = totals::share(spent, state.as_ref());
     if share != counted {
         connection

@@ -46,7 +46,7 @@ pub(crate) fn capture(
     // Both were made of this price, and their sum is within the ceiling.
     let spent = Amount(account.spent.0.saturating_add(amount.0));
     let reserved = Amount(account.reserved.0.saturating_sub(price.0));
-    let state = state::state(transaction.connection(), chain, contract, channel)?;
+    let state = state::state(&transaction.connection().borrowing(), chain, contract, channel)?;
     let share = totals::share(spent, state.as_ref());
     transaction.gather(|totals: &mut TotalsChanges| totals.account(chain, counted, share));
     query(

@@ -4,7 +4,7 @@ use salt402_protocol::Amount;
 
 use crate::channels::events::{OPENED, TOPPED_UP};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::{Columns as _, Connection, bound, chain_id, query};
+use crate::engine::{Columns as _, SyncConnection, bound, chain_id, params};
 use crate::rows::{NewVoucher, StoreError, VoucherResult};
 
 /// The greatest total of a channel's deposits up to a block. The index is named, because SQLite would otherwise read
@@ -13,11 +13,11 @@ const DEPOSITED_BY: &str = "
     SELECT MAX(d.total) AS total FROM (
         SELECT * FROM (
             SELECT total FROM channel_events INDEXED BY channel_events_of
-            WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $4 AND block_number <= $6
+            WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3 AND canonical AND kind = ?4 AND block_number <= ?6
             ORDER BY total DESC LIMIT 1)
         UNION ALL SELECT * FROM (
             SELECT total FROM channel_events INDEXED BY channel_events_of
-            WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $5 AND block_number <= $6
+            WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3 AND canonical AND kind = ?5 AND block_number <= ?6
             ORDER BY total DESC LIMIT 1)) AS d";
 
 impl NewVoucher {
@@ -25,7 +25,7 @@ impl NewVoucher {
     pub(super) fn unfunded(
         &self,
         facts: &Facts,
-        connection: &mut Connection,
+        connection: &SyncConnection<'_>,
     ) -> Result<Option<VoucherResult>, StoreError> {
         let state = &facts.state;
         if facts.before_restore {
@@ -79,24 +79,26 @@ impl NewVoucher {
         &self,
         height: u64,
         facts: &Facts,
-        connection: &mut Connection,
+        connection: &SyncConnection<'_>,
     ) -> Result<Amount, StoreError> {
         let height = facts.stand.lower_fork_at.map_or(height, |fork| fork.min(height));
         // Mostly the last deposit is deep enough, and nothing more is read.
         if let Some((total, _)) = facts.deposit.filter(|(_, at)| *at <= height) {
             return Ok(total);
         }
-        let row = query(DEPOSITED_BY)
-            .bind(chain_id(self.chain))
-            .bind(self.contract.as_slice())
-            .bind(self.voucher.channel.as_slice())
-            .bind(OPENED)
-            .bind(TOPPED_UP)
-            .bind(bound(height))
-            .fetch_one(connection)?;
-        match row.maybe_hash("total")? {
-            Some(_) => row.amount("total"),
-            None => Ok(Amount::ZERO),
-        }
+        let parameters = params![
+            chain_id(self.chain),
+            self.contract.as_slice(),
+            self.voucher.channel.as_slice(),
+            OPENED,
+            TOPPED_UP,
+            bound(height),
+        ];
+        connection.prepare_cached(DEPOSITED_BY)?.query_row(parameters, |row| {
+            match row.maybe_hash("total")? {
+                Some(_) => row.amount("total"),
+                None => Ok(Amount::ZERO),
+            }
+        })
     }
 }

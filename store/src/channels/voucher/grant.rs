@@ -5,13 +5,15 @@ use salt402_protocol::{Amount, Descriptor};
 use crate::chains::chain::count_claim;
 use crate::channels::totals::{self, TotalsChanges};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::{Connection, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query};
+use crate::engine::{
+    SyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, params,
+};
 use crate::rows::{NewVoucher, Share, StoreError, VoucherAccount, VoucherGrant, VoucherResult};
 
 const ACCOUNT: &str = "
     INSERT INTO vouchers (chain_id, contract, channel, ceiling, signature, spent, updated_at_ms, counted_asset, counted,
                           reserved)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT (chain_id, contract, channel)
     DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature, spent = excluded.spent,
                   updated_at_ms = excluded.updated_at_ms, counted_asset = excluded.counted_asset, counted = excluded.counted,
@@ -21,11 +23,11 @@ const ACCOUNT: &str = "
 const CLAIM: &str = "
     INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant, claimed_at_ms,
                         block_number, block_hash)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 const GRANT: &str = "
     INSERT INTO voucher_grants (payment_id, chain_id, contract, channel, ceiling, price, by_use)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 impl Write for NewVoucher {
     type Output = VoucherResult;
@@ -36,7 +38,7 @@ impl Write for NewVoucher {
     const CHANGES_PAYMENTS: bool = false;
 
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
-        let (mut result, shares) = self.decide(transaction.connection())?;
+        let (mut result, shares) = self.decide(&transaction.connection().borrowing())?;
         if let VoucherResult::Granted(grant) = &mut result
             && grant.claimed_at_ms.is_none()
         {
@@ -54,7 +56,10 @@ type Shares = (Option<Share>, Option<Share>);
 impl NewVoucher {
     /// A channel that left the chain grants nothing, not even again. An earlier grant is given again, whatever else
     /// became of the channel. Everything after that is about a new grant.
-    pub(super) fn decide(&self, connection: &mut Connection) -> Result<(VoucherResult, Shares), StoreError> {
+    pub(super) fn decide(
+        &self,
+        connection: &SyncConnection<'_>,
+    ) -> Result<(VoucherResult, Shares), StoreError> {
         let Some(facts) = Facts::of(self, connection)? else {
             return Ok((self.of_past(connection)?, (None, None)));
         };
@@ -68,7 +73,7 @@ impl NewVoucher {
 
     /// What to say of a channel that the contract does not have: one of before may. What was granted on its vouchers is
     /// given again, and nothing more is.
-    fn of_past(&self, connection: &mut Connection) -> Result<VoucherResult, StoreError> {
+    fn of_past(&self, connection: &SyncConnection<'_>) -> Result<VoucherResult, StoreError> {
         let mut result = VoucherResult::UnknownChannel;
         for (contract, signer) in &self.past {
             let there = Self { contract: *contract, signer: *signer, past: Vec::new(), ..self.clone() };
@@ -82,7 +87,7 @@ impl NewVoucher {
         Ok(result)
     }
 
-    fn judge(&self, facts: &Facts, connection: &mut Connection) -> Result<VoucherResult, StoreError> {
+    fn judge(&self, facts: &Facts, connection: &SyncConnection<'_>) -> Result<VoucherResult, StoreError> {
         if let Some(refusal) = self.stranger(&facts.descriptor) {
             return Ok(refusal);
         }
@@ -162,38 +167,39 @@ impl NewVoucher {
     ) -> Result<(), StoreError> {
         let now_ms = integer("the time of a claim", self.now_ms)?;
         transaction.gather(|totals: &mut TotalsChanges| totals.account(self.chain, counted, share));
-        query(ACCOUNT)
-            .bind(chain_id(self.chain))
-            .bind(self.contract.as_slice())
-            .bind(self.voucher.channel.as_slice())
-            .bind(amount_bytes(grant.account.ceiling).to_vec())
-            .bind(self.voucher.signature.to_vec())
-            .bind(amount_bytes(grant.account.spent).to_vec())
-            .bind(now_ms)
-            .bind(share.map(|(asset, _)| asset.address().to_vec()))
-            .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
-            .bind(amount_bytes(grant.account.reserved).to_vec())
-            .execute(transaction.connection())?;
-        query(CLAIM)
-            .bind(grant.payment.0.as_slice())
-            .bind(chain_id(self.chain))
-            .bind(grant.opening.transaction.as_slice())
-            .bind(self.request.0.as_slice())
-            .bind(self.voucher.channel.as_slice())
-            .bind(self.claimant.as_str())
-            .bind(now_ms)
-            .bind(bound(grant.opening.block_number))
-            .bind(grant.opening.block_hash.as_slice())
-            .execute(transaction.connection())?;
-        query(GRANT)
-            .bind(grant.payment.0.as_slice())
-            .bind(chain_id(self.chain))
-            .bind(self.contract.as_slice())
-            .bind(self.voucher.channel.as_slice())
-            .bind(amount_bytes(self.voucher.ceiling).to_vec())
-            .bind(amount_bytes(self.price).to_vec())
-            .bind(self.by_use)
-            .execute(transaction.connection())?;
+        let connection = transaction.connection().borrowing();
+        connection.prepare_cached(ACCOUNT)?.execute(params![
+            chain_id(self.chain),
+            self.contract.as_slice(),
+            self.voucher.channel.as_slice(),
+            amount_bytes(grant.account.ceiling),
+            self.voucher.signature.as_slice(),
+            amount_bytes(grant.account.spent),
+            now_ms,
+            share.map(|(asset, _)| asset.address().0.0),
+            share.map(|(_, amount)| amount_bytes(amount)),
+            amount_bytes(grant.account.reserved),
+        ])?;
+        connection.prepare_cached(CLAIM)?.execute(params![
+            grant.payment.0.as_slice(),
+            chain_id(self.chain),
+            grant.opening.transaction.as_slice(),
+            self.request.0.as_slice(),
+            self.voucher.channel.as_slice(),
+            self.claimant.as_str(),
+            now_ms,
+            bound(grant.opening.block_number),
+            grant.opening.block_hash.as_slice(),
+        ])?;
+        connection.prepare_cached(GRANT)?.execute(params![
+            grant.payment.0.as_slice(),
+            chain_id(self.chain),
+            self.contract.as_slice(),
+            self.voucher.channel.as_slice(),
+            amount_bytes(self.voucher.ceiling),
+            amount_bytes(self.price),
+            self.by_use,
+        ])?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ mod grant;
 use salt402_protocol::{Address, ChainId};
 
 use crate::channels::account;
-use crate::engine::{Columns as _, chain_id, query, send};
+use crate::engine::{Columns as _, SyncConnection, chain_id, query, send};
 use crate::rows::{NewVoucher, StoreError, VoucherResult, VoucherRow};
 use crate::store::Store;
 
@@ -22,8 +22,12 @@ impl Store {
 
     /// What [`Store::accept_voucher`] would return. Nothing is written.
     pub async fn look_at_voucher(&self, voucher: &NewVoucher) -> Result<VoucherResult, StoreError> {
-        let mut reader = self.reader().await?;
-        voucher.decide(reader.connection()?).map(|(result, _)| result)
+        // Nothing below waits for another task.
+        tokio::task::coop::consume_budget().await;
+        let look = |connection: &SyncConnection<'_>| {
+            connection.at_one_moment(|moment| voucher.decide(moment)).map(|(result, _)| result)
+        };
+        self.direct().read(look).await
     }
 
     /// The contracts of a chain of whose channels a voucher was accepted, in order.
