@@ -11,7 +11,7 @@ use salt402_protocol::{Address, B256, ChainId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{free_port, root};
+use crate::{free_port, replay, root};
 
 /// Anvil's publicly known first key. It deploys the contracts.
 pub const DEPLOYER_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
@@ -165,9 +165,35 @@ impl Anvil {
         u64::from_str_radix(&text, 16).ok()
     }
 
-    /// Deploys the contracts with the forge script, and writes the deployment file into a folder.
-    #[expect(clippy::print_stdout, reason = "a test that fails later shows it")]
+    /// Deploys the contracts as the forge script does, and writes the deployment file into a folder.
     pub async fn deploy(&self, folder: &Path) -> Deployment {
+        let text = match self.height().await {
+            0 => replay::deploy_once(self, self.chain, async || self.run_forge().await).await,
+            _ => self.run_forge().await,
+        };
+        std::fs::create_dir_all(folder).expect("the deployments folder");
+        std::fs::write(folder.join(format!("{}.json", self.chain.get())), &text)
+            .expect("the deployment's file");
+        let deployed: Value = serde_json::from_str(&text).expect("JSON");
+        let address = |name: &str| {
+            let text = deployed["contracts"][name]["address"].as_str();
+            text.map_or(Address::ZERO, |text| text.parse().expect("an address"))
+        };
+        let salt_channels = address("SaltChannels");
+        Deployment {
+            channel_domain: self.channel_domain(salt_channels).await,
+            folder: folder.to_owned(),
+            salt_pay: address("SaltPay"),
+            wrapped_salt: address("WrappedSalt"),
+            salt: address("Salt"),
+            salt_channels,
+            exact_proxy: address("X402ExactPermit2Proxy"),
+        }
+    }
+
+    /// Deploys the contracts with the forge script. Returns the deployment file.
+    #[expect(clippy::print_stdout, reason = "a test that fails later shows it")]
+    async fn run_forge(&self) -> String {
         // forge runs the script in the newest block, and SaltChannels reads the hash of the block before its own.
         if self.height().await == 0 {
             self.mine(1).await;
@@ -224,26 +250,10 @@ impl Anvil {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        let file = format!("{}.json", self.chain.get());
-        let text = std::fs::read_to_string(scratch.join(&file)).expect("the deployment's file");
+        let file = scratch.join(format!("{}.json", self.chain.get()));
+        let text = std::fs::read_to_string(file).expect("the deployment's file");
         std::fs::remove_dir_all(&scratch).expect("the scratch folder");
-        std::fs::create_dir_all(folder).expect("the deployments folder");
-        std::fs::write(folder.join(&file), &text).expect("the deployment's file");
-        let deployed: Value = serde_json::from_str(&text).expect("JSON");
-        let address = |name: &str| {
-            let text = deployed["contracts"][name]["address"].as_str();
-            text.map_or(Address::ZERO, |text| text.parse().expect("an address"))
-        };
-        let salt_channels = address("SaltChannels");
-        Deployment {
-            channel_domain: self.channel_domain(salt_channels).await,
-            folder: folder.to_owned(),
-            salt_pay: address("SaltPay"),
-            wrapped_salt: address("WrappedSalt"),
-            salt: address("Salt"),
-            salt_channels,
-            exact_proxy: address("X402ExactPermit2Proxy"),
-        }
+        text
     }
 
     /// Deploys one of the test contracts, with its constructor arguments as encoded words.
