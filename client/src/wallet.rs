@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::Bytes;
-use alloy_sol_types::{SolCall, sol};
+use alloy_sol_types::SolCall as _;
 use async_trait::async_trait;
 use salt402_chain::{Account, At, Call, Node as _, NodeError, Prepared, RpcNode};
-use salt402_protocol::contracts::ISaltPay;
-use salt402_protocol::details::{PaymentDetails, deadline_and_payee};
+use salt402_protocol::contracts::IErc20;
+use salt402_protocol::details::{PayCall, PaymentDetails};
 use salt402_protocol::{Address, Asset, U256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -32,14 +32,6 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(20);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// The interval of checks for the turn of this process.
 const TURN_INTERVAL: Duration = Duration::from_millis(50);
-
-sol! {
-    /// The functions of ERC-20 that a payer needs.
-    interface IERC20 {
-        function approve(address spender, uint256 amount) external returns (bool);
-        function allowance(address owner, address spender) external view returns (uint256);
-    }
-}
 
 /// The state of a payment at the nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,25 +206,12 @@ async fn look(
 }
 
 fn payment(details: &PaymentDetails) -> Call {
-    let to = details.payment_contract;
-    let deadline = deadline_and_payee(details.expires_at, details.recipient);
-    let (value, data, gas) = match details.asset {
-        Asset::Native => {
-            let pay =
-                ISaltPay::payOnTimeCall { paymentReference: details.reference, deadlineAndPayee: deadline };
-            (details.amount.0, pay.abi_encode(), PAY_GAS)
-        }
-        Asset::Token(asset) => {
-            let pay = ISaltPay::payTokenOnTimeCall {
-                asset,
-                amount: details.amount.0,
-                deadlineAndPayee: deadline,
-                paymentReference: details.reference,
-            };
-            (U256::ZERO, pay.abi_encode(), PAY_TOKEN_GAS)
-        }
+    let PayCall { to, value, data } = details.pay_call();
+    let gas = match details.asset {
+        Asset::Native => PAY_GAS,
+        Asset::Token(_) => PAY_TOKEN_GAS,
     };
-    Call { to, value, data: data.into(), gas_limit: Some(gas) }
+    Call { to, value, data, gas_limit: Some(gas) }
 }
 
 /// Whether a contract has the function that a call is of, by its code: compilers write each selector into it, without the
@@ -378,10 +357,10 @@ impl NodeWallet {
         amount: U256,
         nonce: &mut u64,
     ) -> Result<(), PayError> {
-        let ask = IERC20::allowanceCall { owner: account.address(), spender };
+        let ask = IErc20::allowanceCall { owner: account.address(), spender };
         let ask = Call { to: token, value: U256::ZERO, data: ask.abi_encode().into(), gas_limit: None };
         let answer = self.call(account, &ask).await?.map_err(PayError::Wallet)?;
-        let allowed = IERC20::allowanceCall::abi_decode_returns(&answer).unwrap_or_default();
+        let allowed = IErc20::allowanceCall::abi_decode_returns(&answer).unwrap_or_default();
         if allowed >= amount {
             return Ok(());
         }
@@ -427,7 +406,7 @@ impl NodeWallet {
 }
 
 fn approval(token: Address, spender: Address, amount: U256) -> Call {
-    let data = IERC20::approveCall { spender, amount }.abi_encode();
+    let data = IErc20::approveCall { spender, amount }.abi_encode();
     Call { to: token, value: U256::ZERO, data: data.into(), gas_limit: Some(APPROVE_GAS) }
 }
 

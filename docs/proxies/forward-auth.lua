@@ -2,8 +2,23 @@
 -- variables of the transaction. Only txn.payment_status = 200 means that it may pass.
 
 -- Sent on to salt402, and on to the client.
-local SHOWN = { "x-payment-proof", "x-payment-quote", "x-payment-binding" }
-local TOLD = { "content-type", "x-payment-details", "x-payment-code", "retry-after" }
+local SHOWN = {
+	"host", "x-payment-proof", "x-payment-quote", "x-payment-binding",
+	"payment-signature", "x-payment", "authorization", "payment-authorization",
+	"x-payment-signature", "x-payment-asset", "x-payment-nonce", "x402-proof",
+}
+local TOLD = {
+	"content-type", "x-payment-details", "x-payment-code", "retry-after",
+	"payment-required", "www-authenticate",
+	"x-payment-required", "x-payment-amount", "x-payment-asset", "x-payment-network", "x-payment-recipient", "x-payment-domain",
+	"x-payment-requirements",
+}
+-- What a signed payment came to, and the variables in which it is left.
+local RECEIPTS = {
+	["payment-response"] = "txn.payment_response",
+	["x-payment-response"] = "txn.x_payment_response",
+	["payment-receipt"] = "txn.payment_receipt",
+}
 local NO_ANSWER = '{"type":"urn:salt402:problem:verifier_unavailable","title":"Payments cannot be verified now",'
 	.. '"status":503,"code":"verifier_unavailable","detail":"the proxy got no answer from salt402: try again later"}'
 
@@ -22,8 +37,10 @@ local function refuse(txn, answer)
 	reply:set_status(refused and status or 503)
 	if refused or problem then
 		for _, name in ipairs(TOLD) do
-			local value = first(answer, name)
-			if value then reply:add_header(name, value) end
+			-- Of some headers there are several: each is a way to pay.
+			for _, value in pairs(answer.headers and answer.headers[name] or {}) do
+				reply:add_header(name, value)
+			end
 		end
 		reply:set_body(answer.body or "")
 	else
@@ -61,6 +78,10 @@ core.register_action("forward_auth", { "http-req" }, function(txn, address)
 	for _, what in ipairs({ "payer", "id", "amount" }) do
 		local value = first(answer, "x-payment-" .. what)
 		if value then txn:set_var("txn.payment_" .. what, value) end
+	end
+	for name, variable in pairs(RECEIPTS) do
+		local value = first(answer, name)
+		if value then txn:set_var(variable, value) end
 	end
 	txn:set_var("txn.payment_status", answer.status)
 end, 1)

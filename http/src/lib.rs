@@ -1,12 +1,13 @@
 //! Serving HTTP: connections, their limits, and one reading of what clients send. It never knows what is sold.
 //!
-//! Rooms, each of which imports only those before it: [`clock`]; `rate`; `answer`, `timing`, `target`, `header_names` and `query`;
+//! Rooms, each of which imports only those before it: [`clock`]; `rate`; `answer`, `timing`, `target`, `header_names`, `html` and `query`;
 //! `address`; `serve`; `input`; `token`; [`openapi`]; `routes`.
 
 mod address;
 mod answer;
 pub mod clock;
 mod header_names;
+mod html;
 mod input;
 pub mod openapi;
 mod query;
@@ -20,6 +21,7 @@ mod token;
 pub use address::{AddressLimits, Caller, address_limited, address_wait, client_address, limit_addresses};
 pub use answer::{CODE_HEADER, Fault, no_store, problem_response, problem_response_with, vary};
 pub use header_names::{method_override, refuse_lookalikes};
+pub use html::{escaped, wants_page};
 pub use input::{HeldBody, StrictJson, one_value, paced_body, read_body, read_json};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use query::{malformed_parameter, read_query};

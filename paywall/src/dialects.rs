@@ -42,7 +42,8 @@ fn signed(offer: &Offer, is_said: bool) -> Option<&SignedOffer> {
     offer.signed.as_ref().filter(|_| is_said)
 }
 
-fn sold<'a>(offer: &'a Offer, signed: &SignedOffer) -> SoldResource<'a> {
+/// What is sold, in x402's words.
+pub(crate) fn sold<'a>(offer: &'a Offer, signed: &SignedOffer) -> SoldResource<'a> {
     SoldResource {
         url: signed.url.clone(),
         description: &offer.details.resource.description,

@@ -22,10 +22,11 @@ use salt402_protocol::api::{ClaimView, PaymentView};
 use salt402_protocol::{Code, Problem};
 
 use crate::order::Order;
+use crate::page::offer_answer;
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
-use crate::response::offer_response;
-use crate::signed::Granted;
+use crate::shown::pays_again;
+use crate::signed::{Granted, after_signature};
 use crate::tariff::Tariff;
 
 /// Where it is asked.
@@ -75,22 +76,42 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
     let presented = Presented::of(request)?;
     // What is answered is not counted here.
     let order = Order { by_use: false, ..rule.order(method, target, b"") };
+    let signs = pays_again(&request.headers);
+    let decided = decide(auth, &order, &presented, (signs, &request.headers)).await;
+    // Whoever has signed is not led to sign again.
+    decided.map_err(|problem| if signs { after_signature(problem) } else { problem })
+}
+
+/// Lets an order pass, or says how to pay for it. What was signed is settled before it passes.
+async fn decide(
+    auth: &ForwardAuth,
+    order: &Order,
+    presented: &Presented,
+    (signs, headers): (bool, &HeaderMap),
+) -> Result<Response<Body>, Problem> {
     let asked = Instant::now();
-    match auth.paywall.decide(&order, &presented).await? {
+    match auth.paywall.decide(order, presented).await? {
         Decision::Granted(Granted { payment, claim, .. })
             if claim.first || recent(&claim, auth.again_within) =>
         {
-            Ok(pass_paid(&payment, asked.elapsed()))
+            let mut passed = pass_paid(&payment, asked.elapsed());
+            passed.headers_mut().extend(presented.receipt(&payment));
+            Ok(passed)
         }
+        // Its client would sign again at once.
+        Decision::Granted(_) if signs => Err(Problem::new(
+            Code::SignatureUsed,
+            "what was shown was used for this request before, and one payment serves one request",
+        )),
         Decision::Granted(_) => {
             let problem = Problem::new(
                 Code::AlreadyClaimed,
                 "the payment was used for this request before, and one payment serves one request: pay again",
             );
-            let offer = auth.paywall.offer(&order, &presented, problem).await?;
-            Ok(offer_response(&offer))
+            let offer = auth.paywall.offer(order, presented, problem).await?;
+            Ok(offer_answer(&offer, headers))
         }
-        Decision::Unpaid(offer) => Ok(offer_response(&offer)),
+        Decision::Unpaid(offer) => Ok(offer_answer(&offer, headers)),
     }
 }
 
@@ -134,7 +155,7 @@ fn pass() -> Response<Body> {
     response
 }
 
-/// 200, who paid, and how long it took to find out, for the proxy to hand on.
+/// 200, who paid, and how long it took to find out, for the proxy to hand on to what it stands before.
 fn pass_paid(payment: &PaymentView, took: Duration) -> Response<Body> {
     let mut response = pass();
     let headers = response.headers_mut();

@@ -20,9 +20,9 @@ use salt402_protocol::{Code, Problem};
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::order::Order;
+use crate::page::offer_answer;
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
-use crate::response::offer_response;
 use crate::shown::pays_again;
 use crate::signed::{Granted, after_signature};
 use crate::tariff::Tariff;
@@ -161,9 +161,9 @@ impl Terms {
                     "the payment was used for this request before, and its answer is not kept: pay again",
                 );
                 let offer = self.paywall.offer(&order, &presented, problem).await.map_err(refuse)?;
-                Err(Box::new(offer_response(&offer)))
+                Err(Box::new(offer_answer(&offer, &parts.headers)))
             }
-            Decision::Unpaid(offer) => Err(Box::new(offer_response(&offer))),
+            Decision::Unpaid(offer) => Err(Box::new(offer_answer(&offer, &parts.headers))),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [`Paywall::decide`] returns a [`Decision`] as data. Writing it as an answer is done at the edge: by [`offer_response`], or
 //! in the words of another dialect.
 //!
-//! Files, each of which imports only those before it: `order`, `offer`, `shown`, `presented`, `client`; `tariff`, `dialects`, `response`; `signed`, which settles what
+//! Files, each of which imports only those before it: `order`, `offer`, `shown`, `presented`, `client`; `tariff`, `dialects`, `response`, `page`; `signed`, which settles what
 //! payers sign; `paywall`; `probe`;
 //! `layer`, [`forward_auth`]. [`openapi`] and `browsers` stand alone.
 
@@ -16,6 +16,7 @@ mod layer;
 mod offer;
 pub mod openapi;
 mod order;
+mod page;
 mod paywall;
 mod presented;
 mod probe;
@@ -30,6 +31,7 @@ pub use forward_auth::{ForwardAuth, asked_for};
 pub use layer::{Paid, PaidLayer, Payer};
 pub use offer::{Dialects, Offer};
 pub use order::{Order, Sold};
+pub use page::offer_answer;
 pub use paywall::{Decision, Paywall, quote_required};
 pub use presented::{Presented, asked_base};
 pub use probe::Probe;

@@ -54,6 +54,15 @@ impl Default for Dialects {
     }
 }
 
+impl Dialects {
+    /// Those whose clients send the quote back with what they pay. Where a payment is taken with its quote alone, the others would
+    /// lead a client to sign what is refused.
+    #[must_use]
+    pub(crate) fn with_quotes(self) -> Self {
+        Self { x402_v1: false, payment_headers: false, nested_body: false, ..self }
+    }
+}
+
 /// How to pay by a signature (x402).
 #[derive(Clone, Debug)]
 pub struct SignedOffer {

@@ -259,7 +259,8 @@ impl Paywall {
         });
         let realm = base.split_once("://").map_or(base.as_str(), |(_, host)| host).to_owned();
         let details = details(&asked, quote, resource);
-        Ok(Box::new(Offer { problem, details, signed, realm, dialects: self.dialects }))
+        let dialects = if self.needs_quote { self.dialects.with_quotes() } else { self.dialects };
+        Ok(Box::new(Offer { problem, details, signed, realm, dialects }))
     }
 
     /// What a proof pays for, and as what it was sold.

@@ -11,3 +11,11 @@ sol!("../contracts/interfaces/IWrappedSalt.sol");
 sol!("../contracts/interfaces/ISalt.sol");
 sol!("../contracts/interfaces/IX402Permit2Proxies.sol");
 sol!("../contracts/interfaces/ISaltChannels.sol");
+
+sol! {
+    /// The functions of ERC-20 that a payer needs.
+    interface IErc20 {
+        function approve(address spender, uint256 amount) external returns (bool);
+        function allowance(address owner, address spender) external view returns (uint256);
+    }
+}

@@ -50,14 +50,14 @@ pub(crate) fn start(command: &mut Command) -> Running {
 }
 
 /// A file server that knows nothing of payments, and counts what it serves in its log.
-struct Files {
+pub(crate) struct Files {
     _server: Running,
-    port: u16,
+    pub(crate) port: u16,
     log: std::path::PathBuf,
 }
 
 impl Files {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let files = folder.join("files");
         for place in ["paid", "free"] {
             std::fs::create_dir_all(files.join(place)).unwrap();
@@ -76,7 +76,7 @@ impl Files {
         Self { _server: Running(server), port, log }
     }
 
-    fn served(&self) -> usize {
+    pub(crate) fn served(&self) -> usize {
         std::fs::read_to_string(&self.log).unwrap().matches("GET /paid/file.txt").count()
     }
 }

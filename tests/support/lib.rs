@@ -10,6 +10,7 @@
 )]
 
 mod anvil;
+mod browser;
 mod channel;
 mod citrate;
 mod citrate_heads;
@@ -19,6 +20,7 @@ mod node_proxy;
 mod payer;
 mod port;
 mod process;
+mod replay;
 mod service;
 pub mod signing;
 mod sources;
@@ -27,6 +29,7 @@ mod upstream;
 pub mod x402;
 
 pub use anvil::{Anvil, DEPLOYER_KEY, Deployment, forge_lock};
+pub use browser::Browser;
 pub use channel::{ChannelStanding, TestChannel, session_key, session_signature};
 pub use citrate::CitrateNode;
 pub use facilitator::{Facilitating, FacilitatorOptions};

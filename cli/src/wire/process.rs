@@ -13,7 +13,7 @@ use crate::wire::gateway::serve;
 use crate::wire::metrics::{keep_up, recorder};
 use crate::wire::parts::Parts;
 use crate::wire::running::Running;
-use crate::wire::verifier::index_and_verify;
+use crate::wire::verifier::{answer, index_and_verify};
 
 /// A process at work.
 pub(crate) struct Process {
@@ -36,7 +36,7 @@ impl Process {
         // A settlement that somebody waits for is in a block that must still be followed.
         let last = if facilitator.is_some() { CancellationToken::new() } else { stop.clone() };
         let verifier = if parts.index || parts.verify {
-            Some(index_and_verify(&mut running, config, parts, metrics.clone(), (stop, &last)).await?)
+            Some(index_and_verify(&mut running, config, parts, (stop, &last)).await?)
         } else {
             None
         };
@@ -52,6 +52,10 @@ impl Process {
             }
             None => (None, None),
         };
+        if let Some(verifier) = &verifier {
+            let asked = (verifier, facilitated.clone());
+            answer(&mut running, config, parts, asked, metrics.clone(), stop).await?;
+        }
         let gateway = match (&config.gateway, parts.serve) {
             (Some(gateway), true) => Some(
                 serve(&mut running, config, gateway, (verifier, facilitated), metrics.clone(), stop).await?,

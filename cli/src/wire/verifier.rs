@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_chain::Node;
+use salt402_facilitator::Facilitator;
 use salt402_http::Token;
 use salt402_indexer::ReceiptLookup;
-use salt402_paywall::{ForwardAuth, Paywall};
+use salt402_paywall::{ForwardAuth, Paywall, SignedWay};
 use salt402_store::Store;
 use salt402_verifier::http::ApiOptions;
 use salt402_verifier::{Freshness, IndexChanges, Verifier, VerifierChain, VerifierOptions, Webhook};
@@ -19,6 +20,7 @@ use crate::wire::chain::{check_deployment, follow, follower_options, nodes};
 use crate::wire::parts::Parts;
 use crate::wire::policy::{chain_policy, with_old_quotes};
 use crate::wire::running::Running;
+use crate::wire::signed::signed_way;
 
 /// How often grants that became final are forgotten.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -39,7 +41,6 @@ pub(super) async fn index_and_verify(
     running: &mut Running,
     config: &Config,
     parts: Parts,
-    metrics: PrometheusHandle,
     (stop, last): (&CancellationToken, &CancellationToken),
 ) -> anyhow::Result<Verifier> {
     let chains = config.chains()?;
@@ -80,9 +81,21 @@ pub(super) async fn index_and_verify(
     });
     verifier.prepare().await?;
     running.tasks.spawn(upkeep(verifier.clone(), stop.clone()));
+    Ok(verifier)
+}
+
+/// Answers what others ask the verifier. Forward-auth has what is signed settled by the facilitator of this process, if one runs.
+pub(super) async fn answer(
+    running: &mut Running,
+    config: &Config,
+    parts: Parts,
+    (verifier, facilitator): (&Verifier, Option<Facilitator>),
+    metrics: PrometheusHandle,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let token = config.verifier_token()?.map(|token| Token::new(&token));
     let bound = config.verifier.endpoint(&config.folder, config.limits.proxies()).bind().await?;
-    let auth = if parts.verify { forward_auth(config, &verifier)? } else { None };
+    let auth = if parts.verify { forward_auth(config, verifier, facilitator)? } else { None };
     let addresses = if parts.verify { config.limits.addresses()? } else { None };
     let socket_token = token.clone().filter(|_| config.verifier.socket_needs_token);
     let router = |inside: bool| {
@@ -96,7 +109,7 @@ pub(super) async fn index_and_verify(
         }
     };
     bound.serve(&mut running.tasks, router, stop);
-    Ok(verifier)
+    Ok(())
 }
 
 /// Every process over the database counts incidents. The one that indexes sends the messages.
@@ -124,9 +137,14 @@ fn watch_incidents(
     Ok(())
 }
 
-fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<ForwardAuth>> {
+fn forward_auth(
+    config: &Config,
+    verifier: &Verifier,
+    facilitator: Option<Facilitator>,
+) -> anyhow::Result<Option<ForwardAuth>> {
     let Some(auth) = &config.forward_auth else { return Ok(None) };
     let payment = config.payment()?;
+    let signed = signed_way(config, payment, &config.unit()?, facilitator)?;
     let paywall = Paywall {
         verifier: Arc::new(verifier.clone()),
         chain: payment.chain(&config.chains)?,
@@ -138,7 +156,8 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
         instance: None,
         keeps_answers: false,
         needs_quote: true,
-        signed: None,
+        // What is answered is not counted here, and a ceiling that was signed can be charged by use alone.
+        signed: signed.map(|way| SignedWay { upto: None, ..way }),
         dialects: payment.dialects(),
     };
     let again_within = Duration::from_secs(auth.again_within_s);

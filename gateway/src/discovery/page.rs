@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use salt402_http::{escaped, wants_page};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -31,16 +32,6 @@ pub(super) async fn front(State(gateway): State<Gateway>, request: Parts) -> Res
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     response
-}
-
-/// Whether a page is what is asked for: `text/html` is named, and JSON is not named before it.
-fn wants_page(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let kinds = accepted.flat_map(|value| value.split(','));
-    let mut kinds = kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    kinds
-        .find(|kind| kind == "text/html" || kind == "application/json")
-        .is_some_and(|kind| kind == "text/html")
 }
 
 fn summary(gateway: &Inner, base: &str) -> Value {
@@ -68,22 +59,6 @@ fn summary(gateway: &Inner, base: &str) -> Value {
         "models": format!("{base}/models"),
         "llms": format!("{base}/llms.txt"),
     })
-}
-
-/// A text within HTML.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for sign in text.chars() {
-        match sign {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 fn page(gateway: &Inner, base: &str) -> Response {
@@ -123,28 +98,4 @@ fn page(gateway: &Inner, base: &str) -> Response {
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn people_get_a_page_and_programs_json() {
-        let wants = |accept: &str| {
-            let value = HeaderValue::from_str(accept).unwrap();
-            wants_page(&HeaderMap::from_iter([(header::ACCEPT, value)]))
-        };
-        assert!(wants("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
-        assert!(wants("TEXT/HTML"));
-        for other in ["*/*", "application/json", "application/json, text/html", ""] {
-            assert!(!wants(other), "{other}");
-        }
-        assert!(!wants_page(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn what_an_operator_writes_is_text() {
-        assert_eq!(escaped("<b a=\"1\">&'"), "&lt;b a=&quot;1&quot;&gt;&amp;&#39;");
-    }
 }

@@ -12,7 +12,7 @@ use salt402_http::{
     problem_response, read_body,
 };
 use salt402_paywall::{
-    Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_response, pays_again,
+    Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_answer, pays_again,
     shows_payment,
 };
 use salt402_protocol::api::{PaymentView, Usage};
@@ -132,7 +132,9 @@ async fn paid(
             (payment, claim, authorized, usage)
         }
         // A refusal says how to pay, and this is no time for it.
-        Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
+        Decision::Unpaid(offer) => {
+            return unsold.map_or_else(|| Ok(offer_answer(&offer, &request.headers)), Err);
+        }
     };
     let verified = started.elapsed();
     // What was paid for is limited by its payments.

@@ -1,10 +1,10 @@
 //! `X-Payment-Details`: the payment terms in a 402.
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall as _;
 use serde::{Deserialize, Serialize};
 
-use crate::contracts::ISaltPay;
+use crate::contracts::{IErc20, ISaltPay};
 use crate::quote::key::QuoteId;
 use crate::quote::terms::Quote;
 use crate::values::asset::{Asset, checked_address, maybe_checked_address};
@@ -135,7 +135,53 @@ pub struct Names {
     pub decimals: u8,
 }
 
+/// A call of a contract, as wallets take transactions (`eth_sendTransaction`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PayCall {
+    /// The contract.
+    #[serde(with = "checked_address")]
+    pub to: Address,
+    /// The native coins that are sent with it, in base units.
+    pub value: U256,
+    /// The calldata.
+    pub data: Bytes,
+}
+
 impl PaymentDetails {
+    /// The call that pays until `expiresAt`, and reverts after it.
+    pub fn pay_call(&self) -> PayCall {
+        let deadline = deadline_and_payee(self.expires_at, self.recipient);
+        let (value, data) = match self.asset {
+            Asset::Native => {
+                let pay =
+                    ISaltPay::payOnTimeCall { paymentReference: self.reference, deadlineAndPayee: deadline };
+                (self.amount.0, pay.abi_encode())
+            }
+            Asset::Token(asset) => {
+                let pay = ISaltPay::payTokenOnTimeCall {
+                    asset,
+                    amount: self.amount.0,
+                    deadlineAndPayee: deadline,
+                    paymentReference: self.reference,
+                };
+                (U256::ZERO, pay.abi_encode())
+            }
+        };
+        PayCall { to: self.payment_contract, value, data: data.into() }
+    }
+
+    /// The calls that pay, in order: a token lets the payment contract take the amount first.
+    pub fn pay_calls(&self) -> Vec<PayCall> {
+        let approval = match self.asset {
+            Asset::Native => None,
+            Asset::Token(asset) => {
+                let approve = IErc20::approveCall { spender: self.payment_contract, amount: self.amount.0 };
+                Some(PayCall { to: asset, value: U256::ZERO, data: approve.abi_encode().into() })
+            }
+        };
+        approval.into_iter().chain([self.pay_call()]).collect()
+    }
+
     /// The details of a quote.
     pub fn new(quote: &Quote, id: QuoteId, names: Names, resource: Resource) -> Self {
         Self {
