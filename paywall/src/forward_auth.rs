@@ -25,7 +25,8 @@ use crate::order::Order;
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
 use crate::response::offer_response;
-use crate::signed::Granted;
+use crate::shown::pays_again;
+use crate::signed::{Granted, after_signature};
 use crate::tariff::Tariff;
 
 /// Where it is asked.
@@ -51,7 +52,9 @@ pub struct ForwardAuth {
 /// Answers a proxy that asks whether a request may pass: 200, or what the request would be refused with.
 pub async fn handle(State(auth): State<Arc<ForwardAuth>>, request: Request) -> Response<Body> {
     let (request, _) = request.into_parts();
-    answer(&auth, &request).await.unwrap_or_else(|problem| problem_response(&problem))
+    let signs = pays_again(&request.headers);
+    let refused = |problem| problem_response(&if signs { after_signature(problem) } else { problem });
+    answer(&auth, &request).await.unwrap_or_else(refused)
 }
 
 /// The same, refused with 401.
@@ -82,6 +85,11 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
         {
             Ok(pass_paid(&payment, asked.elapsed()))
         }
+        // Its client would pay again at once.
+        Decision::Granted(_) if pays_again(&request.headers) => Err(Problem::new(
+            Code::AlreadyClaimed,
+            "the payment was used for this request before, and one payment serves one request",
+        )),
         Decision::Granted(_) => {
             let problem = Problem::new(
                 Code::AlreadyClaimed,
