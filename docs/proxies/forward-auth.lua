@@ -3,12 +3,12 @@
 
 -- Sent on to salt402, and on to the client.
 local SHOWN = {
-	"host", "x-payment-proof", "x-payment-quote", "x-payment-binding",
+	"host", "accept", "x-payment-proof", "x-payment-quote", "x-payment-binding",
 	"payment-signature", "x-payment", "authorization", "payment-authorization",
 	"x-payment-signature", "x-payment-asset", "x-payment-nonce", "x402-proof",
 }
 local TOLD = {
-	"content-type", "x-payment-details", "x-payment-code", "retry-after",
+	"content-type", "content-security-policy", "x-content-type-options", "referrer-policy", "x-payment-details", "x-payment-code", "retry-after",
 	"payment-required", "www-authenticate",
 	"x-payment-required", "x-payment-amount", "x-payment-asset", "x-payment-network", "x-payment-recipient", "x-payment-domain",
 	"x-payment-requirements",
@@ -49,7 +49,7 @@ local function refuse(txn, answer)
 		reply:set_body(NO_ANSWER)
 	end
 	reply:add_header("cache-control", "no-store, private")
-	reply:add_header("vary", "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding")
+	reply:add_header("vary", "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding, PAYMENT-SIGNATURE, X-PAYMENT, X-Payment-Signature, X402-Proof, Authorization, Payment-Authorization")
 	txn:done(reply)
 end
 

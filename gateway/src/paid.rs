@@ -11,7 +11,7 @@ use futures::stream;
 use salt402_http::clock::since_ms;
 use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
 use salt402_paywall::{
-    Authorized, Decision, Granted, Moved, Order, Paywall, Presented, after_signature, pays_again,
+    Authorized, Decision, Granted, Moved, Order, Paywall, Presented, after_signature, asked_once, pays_again,
     quote_required, shows_payment,
 };
 use salt402_protocol::api::{ClaimView, PaymentView};
@@ -35,9 +35,6 @@ pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
 
 /// The response header with what was charged, in base units, where that is not what was paid.
 const CHARGE_HEADER: &str = "x-payment-charge";
-
-/// Whether a client may ask again on its own. OpenAI's clients read this header.
-const SHOULD_RETRY_HEADER: &str = "x-should-retry";
 
 /// When to ask again for an answer whose charge is on its way, in milliseconds.
 const SETTLED_AGAIN_MS: u64 = 2000;
@@ -91,15 +88,6 @@ pub(crate) async fn serve<S: Sale>(
     let answered = answered
         .unwrap_or_else(|problem| dialect.problem(&if signs { after_signature(problem) } else { problem }));
     asked_once(shown, answered)
-}
-
-/// The answer to a request that showed a proof or did not. Some clients ask again on their own without the proof: then
-/// the request would be paid twice.
-pub(crate) fn asked_once(shown: bool, mut response: Response<Body>) -> Response<Body> {
-    if shown && !response.status().is_success() {
-        response.headers_mut().insert(SHOULD_RETRY_HEADER, HeaderValue::from_static("false"));
-    }
-    response
 }
 
 async fn walk<S: Sale>(

@@ -25,8 +25,8 @@ use crate::order::Order;
 use crate::page::offer_answer;
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
-use crate::shown::pays_again;
-use crate::signed::{Granted, after_signature};
+use crate::shown::{pays_again, shows_payment};
+use crate::signed::{Granted, after_signature, asked_once};
 use crate::tariff::Tariff;
 
 /// Where it is asked.
@@ -52,7 +52,11 @@ pub struct ForwardAuth {
 /// Answers a proxy that asks whether a request may pass: 200, or what the request would be refused with.
 pub async fn handle(State(auth): State<Arc<ForwardAuth>>, request: Request) -> Response<Body> {
     let (request, _) = request.into_parts();
-    answer(&auth, &request).await.unwrap_or_else(|problem| problem_response(&problem))
+    // Whoever has signed is not led to sign again.
+    let signs = pays_again(&request.headers);
+    let refused = |problem| problem_response(&if signs { after_signature(problem) } else { problem });
+    let answered = answer(&auth, &request).await.unwrap_or_else(refused);
+    asked_once(shows_payment(&request.headers), answered)
 }
 
 /// The same, refused with 401.
@@ -76,10 +80,7 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
     let presented = Presented::of(request)?;
     // What is answered is not counted here.
     let order = Order { by_use: false, ..rule.order(method, target, b"") };
-    let signs = pays_again(&request.headers);
-    let decided = decide(auth, &order, &presented, (signs, &request.headers)).await;
-    // Whoever has signed is not led to sign again.
-    decided.map_err(|problem| if signs { after_signature(problem) } else { problem })
+    decide(auth, &order, &presented, &request.headers).await
 }
 
 /// Lets an order pass, or says how to pay for it. What was signed is settled before it passes.
@@ -87,7 +88,7 @@ async fn decide(
     auth: &ForwardAuth,
     order: &Order,
     presented: &Presented,
-    (signs, headers): (bool, &HeaderMap),
+    headers: &HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let asked = Instant::now();
     match auth.paywall.decide(order, presented).await? {
@@ -98,10 +99,10 @@ async fn decide(
             passed.headers_mut().extend(presented.receipt(&payment));
             Ok(passed)
         }
-        // Its client would sign again at once.
-        Decision::Granted(_) if signs => Err(Problem::new(
-            Code::SignatureUsed,
-            "what was shown was used for this request before, and one payment serves one request",
+        // Its client would pay again at once.
+        Decision::Granted(_) if pays_again(headers) => Err(Problem::new(
+            Code::AlreadyClaimed,
+            "the payment was used for this request before, and one payment serves one request",
         )),
         Decision::Granted(_) => {
             let problem = Problem::new(

@@ -23,8 +23,8 @@ use crate::order::Order;
 use crate::page::offer_answer;
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
-use crate::shown::pays_again;
-use crate::signed::{Granted, after_signature};
+use crate::shown::{pays_again, shows_payment};
+use crate::signed::{Granted, after_signature, asked_once};
 use crate::tariff::Tariff;
 
 /// Largest body of a paid request unless [`PaidLayer::body_limit`] says otherwise, in bytes.
@@ -123,11 +123,11 @@ struct Paying {
 impl Terms {
     async fn admit(&self, request: Request<Body>) -> Result<Admitted, Box<Response<Body>>> {
         let refuse = |problem: Problem| Box::new(problem_response(&problem));
-        let signs = pays_again(request.headers());
+        let (signs, shown) = (pays_again(request.headers()), shows_payment(request.headers()));
         // Whoever has signed is not led to sign again.
         let refuse_paid = move |problem: Problem| {
             let problem = if signs { after_signature(problem) } else { problem };
-            Box::new(problem_response(&problem))
+            Box::new(asked_once(shown, problem_response(&problem)))
         };
         let method = request.method().as_str().to_owned();
         let target = Target::of(request.uri(), request.version()).map_err(refuse)?.as_str().to_owned();

@@ -39,7 +39,7 @@ pub use response::{PaymentProblem, offer_response, offer_response_with};
 pub use shown::{ReceiptForm, SignedPayment, pays_again, shows_payment};
 pub use signed::{
     Authorized, Capture, FacilitatorClient, Granted, Moved, RemoteFacilitator, SettleFault, Settlement,
-    SignedMethod, SignedWay, after_signature,
+    SignedMethod, SignedWay, after_signature, asked_once,
 };
 pub use tariff::{AnswerPrice, Rule, Tariff};
 pub use tower_http::cors::CorsLayer;

@@ -6,14 +6,16 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Response, header};
+use axum::middleware;
+use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
 use salt402_http::{
-    BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, one_value, paced_body,
-    problem_response, read_body,
+    BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, limit_addresses, one_value,
+    paced_body, problem_response, read_body,
 };
 use salt402_paywall::{
-    Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_answer, pays_again,
-    shows_payment,
+    Decision, Granted, Order, Paywall, Presented, Rule, after_signature, asked_once, offer_answer,
+    pays_again, shows_payment,
 };
 use salt402_protocol::api::{PaymentView, Usage};
 use salt402_protocol::{Code, PaymentId, Problem};
@@ -23,7 +25,7 @@ use crate::dialect::Dialect;
 use crate::execution::{Delivered, PassedHead, Purchase};
 use crate::gateway::{Gateway, Inner};
 use crate::meter::Meter;
-use crate::paid::{asked_once, decide, mark_paid, reserve, settled, tell, unsold};
+use crate::paid::{decide, mark_paid, reserve, settled, tell, unsold};
 use crate::proxy::exchange::{self, Asked};
 use crate::proxy::redirects::From;
 use crate::question::Question;
@@ -31,8 +33,20 @@ use crate::services::Service;
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::payload::Payload;
 
+/// The services that are sold by path, for any method. `None` if there is none.
+pub(crate) fn services(gateway: &Gateway) -> Option<MethodRouter<Gateway>> {
+    if gateway.0.services.is_empty() {
+        return None;
+    }
+    let services = any(handle);
+    Some(match gateway.0.addresses.clone() {
+        Some(limits) => services.layer(middleware::from_fn_with_state(limits, limit_addresses)),
+        None => services,
+    })
+}
+
 /// Answers whatever is asked for at no path of the gateway's own.
-pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
+async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
     let signs = pays_again(request.headers());
     let shown = shows_payment(request.headers());
     let answered = serve(&gateway.0, request).await;

@@ -13,7 +13,7 @@ mod ways;
 pub use authorized::{Authorized, Granted};
 pub use capture::{Capture, Moved};
 pub use facilitator::{FacilitatorClient, RemoteFacilitator, SettleFault, Settlement};
-pub use told::after_signature;
+pub use told::{after_signature, asked_once};
 pub use ways::{SignedMethod, SignedWay};
 
 pub(crate) use admit::{Seller, admit};

@@ -1,6 +1,11 @@
-//! What whoever signed is told.
+//! What whoever has paid is told.
 
+use axum::body::Body;
+use axum::http::{HeaderValue, Response};
 use salt402_protocol::Problem;
+
+/// Whether a client may ask again on its own. OpenAI's clients read this header.
+const SHOULD_RETRY_HEADER: &str = "x-should-retry";
 
 /// The status of a refusal that time may turn into an answer.
 const TOO_EARLY: u16 = 425;
@@ -15,6 +20,16 @@ pub fn after_signature(mut problem: Problem) -> Problem {
         problem.status = if problem.retry_after_ms.is_some() { TOO_EARLY } else { FORBIDDEN };
     }
     problem
+}
+
+/// The answer to a request that showed a proof or did not. Some clients ask again on their own without the proof: then
+/// the request would be paid twice.
+#[must_use]
+pub fn asked_once(shown: bool, mut response: Response<Body>) -> Response<Body> {
+    if shown && !response.status().is_success() {
+        response.headers_mut().insert(SHOULD_RETRY_HEADER, HeaderValue::from_static("false"));
+    }
+    response
 }
 
 #[cfg(test)]
