@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::engine::file_identity::{FileIdentity, identity};
 use crate::engine::sync_sql::SyncConnection;
 use crate::rows::StoreError;
 
@@ -25,6 +26,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Connections that are free. The one that was used last is taken first, since its cache is warm.
 pub(crate) struct Direct {
     path: PathBuf,
+    /// The file that was opened first. Another that is at its path for a moment is never read.
+    file: FileIdentity,
     /// How many are kept open. When more threads read at once, more are opened, and closed afterwards.
     keep: usize,
     /// How long a read may be put off.
@@ -36,9 +39,9 @@ pub(crate) struct Direct {
 impl Direct {
     /// Opens the first connection; others follow when they are needed.
     pub(crate) fn open(path: &Path, keep: u32, timeout: Duration) -> Result<Self, StoreError> {
-        let first = connect(path)?;
+        let (first, file) = (connect(path)?, identity(path)?);
         let keep = usize::try_from(keep.max(1)).unwrap_or(usize::MAX);
-        Ok(Self { path: path.to_owned(), keep, timeout, idle: Mutex::new(Some(vec![first])) })
+        Ok(Self { path: path.to_owned(), file, keep, timeout, idle: Mutex::new(Some(vec![first])) })
     }
 
     /// Reads. If a read cannot begin, it is tried again until the timeout.
@@ -60,7 +63,7 @@ impl Direct {
     /// Reads. `None` if the read could not begin.
     fn once<T>(&self, read: impl Fn(&SyncConnection<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle().as_mut().ok_or(StoreError::Closed)?.pop();
-        let connection = idle.map_or_else(|| connect(&self.path), Ok)?;
+        let connection = idle.map_or_else(|| self.connect(), Ok)?;
         // A connection whose read failed is closed: the fault may be in the connection.
         let found = read(&SyncConnection::new(&connection))?;
         match self.idle().as_mut() {
@@ -68,6 +71,15 @@ impl Direct {
             _ => drop(connection),
         }
         Ok(found)
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let connection = connect(&self.path)?;
+        if identity(&self.path)? == self.file {
+            Ok(connection)
+        } else {
+            Err(StoreError::Moved { path: self.path.clone() })
+        }
     }
 
     /// Closes the free connections. Connections in use are closed when they come back. Later reads get an error that
@@ -129,6 +141,26 @@ mod tests {
         assert!(matches!(never, Err(StoreError::Busy)), "{never:?}");
         direct.close();
         assert!(matches!(direct.read(|_| Ok(())).await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn another_file_at_the_path_is_not_read() {
+        let (directory, _writer) = open::empty().await;
+        let path = directory.path().join("empty.db");
+        let direct = Direct::open(&path, 1, Duration::ZERO).unwrap();
+        for ending in ["", "-wal", "-shm"] {
+            let at = |place: &str| directory.path().join(format!("{place}{ending}"));
+            std::fs::rename(at("empty.db"), at("own.db")).unwrap();
+        }
+        let _other = open::empty_at(&path).await;
+        let count = |connection: &SyncConnection<'_>| {
+            connection.prepare_cached("SELECT COUNT(*) FROM chains")?.query_row([], |row| row.get::<i64>(0))
+        };
+        let both = direct.once(|connection| {
+            count(connection)?;
+            direct.once(count)
+        });
+        assert!(matches!(both, Err(StoreError::Moved { .. })), "the second one opens a connection: {both:?}");
     }
 
     #[tokio::test]

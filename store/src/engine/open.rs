@@ -166,9 +166,14 @@ pub(crate) async fn read_only(path: &Path) -> Result<Connection, StoreError> {
 #[cfg(test)]
 pub(crate) async fn empty() -> (tempfile::TempDir, Connection) {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options::new(directory.path().join("empty.db"));
-    let opened = open(&options, &schema::NoUpgrade).await.unwrap();
-    (directory, opened.writer)
+    let writer = empty_at(&directory.path().join("empty.db")).await;
+    (directory, writer)
+}
+
+/// The same at a path.
+#[cfg(test)]
+pub(crate) async fn empty_at(path: &Path) -> Connection {
+    open(&Options::new(path), &schema::NoUpgrade).await.unwrap().writer
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The queue of work for the writer, and how its senders are answered.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use salt402_protocol::PaymentId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -86,10 +88,19 @@ pub(crate) fn note_result<T>(result: &Result<T, StoreError>, health: &WriteHealt
         Err(StoreError::DiskFull) => "disk_full",
         Err(StoreError::DiskFailed(_)) => "disk_failed",
         Err(StoreError::Moved { .. }) => "moved",
-        Err(StoreError::Sql(_)) => "other",
+        Err(StoreError::Sql(_) | StoreError::Broke) => "other",
         _ => return,
     };
     metrics::counter!("salt402_store_failures_total", "reason" => reason).increment(1);
+}
+
+/// Does work that may panic. A panic is a failure of this piece of work and of no other: its transaction is undone as after any
+/// error.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        tracing::error!("work of the store broke; nothing of it is stored");
+        Err(StoreError::Broke)
+    })
 }
 
 /// What waits.
@@ -157,7 +168,7 @@ impl<W: Write> Job for Pending<W> {
     }
 
     fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> bool {
-        self.result = self.work.write(transaction);
+        self.result = guarded(|| self.work.write(transaction));
         self.result.is_ok()
     }
 

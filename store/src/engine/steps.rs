@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::changes::Changes;
 use crate::engine::memory::{Memory, Publication};
-use crate::engine::queue::{Batched, Jobs, StepJob, Work, note_result};
+use crate::engine::queue::{Batched, Jobs, StepJob, Work, guarded, note_result};
 use crate::engine::sync_sql::SyncConnection;
 use crate::engine::write_health::WriteHealth;
 use crate::rows::StoreError;
@@ -55,13 +55,14 @@ impl<S: Step> StepJob for PendingStep<S> {
     }
 
     fn run(&mut self, connection: &SyncConnection<'_>) -> bool {
-        self.result = self.step.write(connection);
+        self.result = guarded(|| self.step.write(connection));
         self.result.is_ok()
     }
 
     fn changes(&self, connection: &SyncConnection<'_>) -> Changes {
         match &self.result {
-            Ok(output) => self.step.changes(output, connection),
+            Ok(output) => guarded(|| Ok(self.step.changes(output, connection)))
+                .unwrap_or_else(|_| Changes::everything()),
             Err(_) => Changes::everything(),
         }
     }

@@ -16,7 +16,7 @@ use crate::engine::changes::Changes;
 use crate::engine::file_identity::DatabaseFiles;
 use crate::engine::memory::{Memory, Publication};
 use crate::engine::open::WriterSettings;
-use crate::engine::queue::{Batched, Group, Job, PendingBatched, StepJob, Work};
+use crate::engine::queue::{Batched, Group, Job, PendingBatched, StepJob, Work, guarded};
 use crate::engine::sql::{Connection, data_version};
 use crate::engine::steps;
 use crate::engine::transaction::WriteTransaction;
@@ -92,7 +92,8 @@ impl<B: Batched> Writer<B> {
                     self.step(step);
                 }
             };
-            // The connection was dropped, which undid the transaction, and who waits is told that the store is closed.
+            // A panic of a piece of work is that piece's failure. One of the writer itself comes here: the connection was dropped,
+            // which undid what was not committed.
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 tracing::error!("work of the store ended badly; nothing of it is stored");
             }
@@ -176,7 +177,11 @@ impl<B: Batched> Writer<B> {
             return Ok(connection);
         }
         tracing::warn!("the writing connection is opened anew after a failure");
-        Ok(self.settings.open()?)
+        // It stays open, so it must be of the database's own file: also when another is at its path for a moment.
+        self.files.check()?;
+        let opened = self.settings.open()?;
+        self.files.check()?;
+        Ok(opened)
     }
 }
 
@@ -226,7 +231,7 @@ fn transact<B: Batched>(
     }
     if all_well && !batched.is_empty() {
         let pieces: Vec<_> = batched.iter().map(|pending| &pending.work).collect();
-        match B::write(&mut transaction, &pieces, state) {
+        match guarded(|| B::write(&mut transaction, &pieces, state)) {
             Ok(results) => {
                 batched.iter_mut().zip(results).for_each(|(pending, result)| pending.result = Ok(result));
             }
@@ -245,7 +250,7 @@ fn transact<B: Batched>(
         return (Err(Undone::Before), transaction.rollback().is_ok());
     }
     let wakes = transaction.wakes();
-    if let Err(error) = transaction.commit() {
+    if let Err(error) = guarded(|| transaction.commit()) {
         fail(batched, jobs, &error);
         return (Err(Undone::During), false);
     }
@@ -416,6 +421,60 @@ mod tests {
         assert!(before.is_ok() && after.is_ok());
         assert_eq!(send(&jobs, Kept).await.unwrap(), "ac");
         send(&jobs, Keep("d", 1)).await.unwrap();
+    }
+
+    struct Breaks;
+
+    impl Write for Breaks {
+        type Output = ();
+
+        const CHANGES_PAYMENTS: bool = true;
+
+        fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+            Keep("b", 1).write(transaction)?;
+            panic!("a fault of ours, for a test");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_piece_that_panics_is_undone_and_nothing_else() {
+        let turn = Arc::new(Mutex::new(()));
+        let (_directory, jobs, _) = cramped_with(Arc::clone(&turn)).await;
+        let held = turn.lock().await;
+        let queued = async {
+            tokio::task::yield_now().await;
+            drop(held);
+        };
+        let (before, breaks, after, ()) =
+            tokio::join!(send(&jobs, Keep("a", 1)), send(&jobs, Breaks), send(&jobs, Keep("c", 1)), queued);
+        assert!(matches!(breaks, Err(StoreError::Broke)), "{breaks:?}");
+        assert!(before.is_ok() && after.is_ok(), "{before:?} {after:?}");
+        assert_eq!(send(&jobs, Kept).await.unwrap(), "ac");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_opened_anew_is_of_the_own_file() {
+        let (directory, jobs, _) = cramped().await;
+        let path = directory.path().join("writer.db");
+        let moved = |from: &str, to: &str| {
+            for ending in ["", "-wal", "-shm"] {
+                let at = |place: &str| directory.path().join(format!("{place}{ending}"));
+                std::fs::rename(at(from), at(to)).unwrap();
+            }
+        };
+        // It leaves the connection in an unknown state, so that the next work opens another.
+        assert!(send(&jobs, FailsAtCommit).await.is_err());
+        moved("writer.db", "own.db");
+        let other = open::open(&Options::new(&path), &NoUpgrade).await.unwrap();
+        let away = send(&jobs, Keep("a", 1)).await;
+        assert!(matches!(away, Err(StoreError::Moved { .. })), "{away:?}");
+        moved("writer.db", "other.db");
+        moved("own.db", "writer.db");
+        send(&jobs, Keep("b", 1)).await.unwrap();
+        let mut own = open::read_only(&path).await.unwrap();
+        let kept = query("SELECT name FROM meta WHERE name IN ('a', 'b')").fetch_all(&mut own).unwrap();
+        assert_eq!(kept.iter().map(|row| row.text("name").unwrap()).collect::<Vec<_>>(), ["b"]);
+        drop(other);
     }
 
     #[tokio::test]

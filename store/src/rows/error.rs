@@ -231,6 +231,9 @@ pub enum StoreError {
     /// No space is left.
     #[error("the disk that holds the database is full: free some space, writing then goes on by itself")]
     DiskFull,
+    /// A fault of this program while the work was written.
+    #[error("a fault of ours while this was written; it was logged, and nothing of it is stored: try again")]
+    Broke,
     /// The store was closed, or its writer ended.
     #[error("the store is closed: nothing more is written by this process")]
     Closed,
@@ -252,6 +255,7 @@ impl StoreError {
             | Self::DiskFull
             | Self::DiskFailed(_)
             | Self::ReadTooLong
+            | Self::Broke
             | Self::Sql(_) => true,
             Self::File { .. }
             | Self::CannotOpen { .. }
