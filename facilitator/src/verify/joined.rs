@@ -79,6 +79,12 @@ impl Joined {
             *self.apart_until() = Some(Instant::now() + APART_FOR);
             return self.ask_alone(questions).await;
         };
+        if found.iter().any(Option::is_none) {
+            // Those are of a later block, and a height is of no earlier one than what was asked before it.
+            let heights =
+                found.iter_mut().zip(questions).filter(|(_, asked)| **asked == StateQuestion::Height);
+            heights.for_each(|(answer, _)| *answer = None);
+        }
         let failed =
             |(answer, question): (&Option<_>, &StateQuestion)| answer.is_none().then(|| question.clone());
         let again: Vec<_> = found.iter().zip(questions).filter_map(failed).collect();
@@ -203,11 +209,12 @@ fn share(callers: Vec<Caller>, answers: Answers, asked: usize) {
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{Address, B256};
+    use alloy_primitives::{Address, B256, U256};
+    use alloy_sol_types::SolValue as _;
     use async_trait::async_trait;
     use futures::future::join_all;
     use futures::stream::BoxStream;
-    use salt402_chain::{At, Header, Log, LogQuery, Profile, Receipt, Span, Transaction};
+    use salt402_chain::{At, Call, Header, Log, LogQuery, Profile, Receipt, Span, Transaction};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -325,6 +332,64 @@ mod tests {
         assert!(joined.ask(of(1)).await.is_err(), "a panic is no answer");
         assert!(joined.ask(of(1)).await.is_ok());
         assert_eq!(joined.waiting().on_their_way, 0);
+    }
+
+    /// A chain that has one more block at each look, and says of each view in which block it was asked. In Multicall3 some fail.
+    struct Growing(Profile, Mutex<u64>);
+
+    #[async_trait]
+    impl Node for Growing {
+        async fn chain_id(&self) -> Result<u64, NodeError> {
+            Ok(1)
+        }
+        async fn header(&self, _: At) -> Result<Option<Header>, NodeError> {
+            Ok(None)
+        }
+        async fn logs(&self, _: &LogQuery, _: Span) -> Result<Vec<Log>, NodeError> {
+            Ok(Vec::new())
+        }
+        async fn receipt(&self, _: B256) -> Result<Option<Receipt>, NodeError> {
+            Ok(None)
+        }
+        async fn transaction(&self, _: B256) -> Result<Option<Transaction>, NodeError> {
+            Ok(None)
+        }
+        async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+            Ok(None)
+        }
+        fn profile(&self) -> &Profile {
+            &self.0
+        }
+        async fn state(&self, asked: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
+            let height = {
+                let mut height = self.1.lock().unwrap();
+                *height += 1;
+                *height
+            };
+            let word: Bytes = B256::left_padding_from(&height.to_be_bytes()).into();
+            let of = |question: &StateQuestion| match question {
+                StateQuestion::View { call, .. } if call.to == salt402_protocol::foreign::MULTICALL3 => {
+                    Ok(vec![(true, word.clone()), (false, Bytes::new())].abi_encode().into())
+                }
+                _ => Ok(word.clone()),
+            };
+            Ok(asked.iter().map(of).collect())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_height_is_of_no_earlier_block_than_what_was_asked_again() {
+        let node = Growing(Profile::named("citrate").unwrap(), Mutex::new(0));
+        let joined = Joined::new(Arc::new(node));
+        let view = |number| {
+            let call =
+                Call { to: account(number), value: U256::ZERO, data: Bytes::new(), gas_limit: Some(1000) };
+            StateQuestion::View { from: None, call }
+        };
+        let asked = vec![view(1), view(2), StateQuestion::Height];
+        let answers = joined.ask(asked).await.unwrap();
+        let blocks: Vec<_> = answers.into_iter().map(|answer| answer.unwrap()[31]).collect();
+        assert_eq!(blocks, [1, 2, 2], "the second view was asked again, and the height after it");
     }
 
     /// A node that takes one question at a time would answer what is put together one after another.
