@@ -49,7 +49,7 @@ local function refuse(txn, answer)
 		reply:set_body(NO_ANSWER)
 	end
 	reply:add_header("cache-control", "no-store, private")
-	reply:add_header("vary", "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding")
+	reply:add_header("vary", "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding, PAYMENT-SIGNATURE, X-PAYMENT, X-Payment-Signature, X402-Proof, Authorization, Payment-Authorization")
 	txn:done(reply)
 end
 

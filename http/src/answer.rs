@@ -51,9 +51,8 @@ fn written(problem: &Problem, body: Vec<u8>) -> Response<Body> {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
     }
     no_store(headers);
-    if problem.status == StatusCode::PAYMENT_REQUIRED.as_u16() {
-        vary(headers);
-    }
+    // Whoever has shown a payment is refused for another reason, and with another status.
+    vary(headers);
     response
 }
 
@@ -62,10 +61,11 @@ pub fn no_store(headers: &mut axum::http::HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, private"));
 }
 
+/// The headers by which a request may show a payment, in any dialect.
+pub const PAYMENT_HEADERS: &str = "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding, PAYMENT-SIGNATURE, X-PAYMENT, \
+                                   X-Payment-Signature, X402-Proof, Authorization, Payment-Authorization";
+
 /// The payment headers that an answer depends on, for caches that do not heed `no-store`. What else it depends on stays said.
 pub fn vary(headers: &mut axum::http::HeaderMap) {
-    headers.append(
-        header::VARY,
-        HeaderValue::from_static("X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"),
-    );
+    headers.append(header::VARY, HeaderValue::from_static(PAYMENT_HEADERS));
 }

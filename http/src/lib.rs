@@ -19,7 +19,9 @@ mod timing;
 mod token;
 
 pub use address::{AddressLimits, Caller, address_limited, address_wait, client_address, limit_addresses};
-pub use answer::{CODE_HEADER, Fault, no_store, problem_response, problem_response_with, vary};
+pub use answer::{
+    CODE_HEADER, Fault, PAYMENT_HEADERS, no_store, problem_response, problem_response_with, vary,
+};
 pub use header_names::{method_override, refuse_lookalikes};
 pub use html::{escaped, wants_page};
 pub use input::{HeldBody, StrictJson, one_value, paced_body, read_body, read_json};

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
-use salt402_http::{problem_response, vary};
+use salt402_http::problem_response;
 use salt402_protocol::x402::required::{PaymentRequired, REQUIRED_HEADER, SoldResource, to_header};
 use salt402_protocol::{Amount, Code, Problem};
 use serde::Serialize;
@@ -53,7 +53,6 @@ impl Paywall {
         let header = to_header(&Required { required, extensions: &probe.extensions }).ok()?;
         let mut response = problem_response(&problem);
         response.headers_mut().insert(REQUIRED_HEADER, HeaderValue::from_str(&header).ok()?);
-        vary(response.headers_mut());
         Some(response)
     }
 }

@@ -287,6 +287,27 @@ mod tests {
     }
 
     #[test]
+    fn t11_an_answer_depends_on_every_header_by_which_a_payment_is_shown() {
+        let known: Vec<_> = salt402_http::PAYMENT_HEADERS.split(", ").map(str::to_lowercase).collect();
+        let shown = [
+            PROOF_HEADER,
+            QUOTE_HEADER,
+            salt402_protocol::details::BINDING_HEADER,
+            SIGNATURE_HEADER,
+            PAYMENT_HEADER,
+            payment_headers::SIGNATURE_HEADER,
+            masken::PROOF_HEADER,
+            header::AUTHORIZATION.as_str(),
+            PAYMENT_AUTHORIZATION,
+        ];
+        assert_eq!(known, shown);
+        for name in &shown[3..] {
+            let credential = hash_credential(&"A".repeat(264));
+            assert!(pays_again(&headers(&[(name, &credential)])), "{name}");
+        }
+    }
+
+    #[test]
     fn a_second_is_written_as_rfc_3339_has_it() {
         assert_eq!(rfc3339(1_769_904_000).unwrap(), "2026-02-01T00:00:00Z");
     }

@@ -73,7 +73,7 @@ impl Document {
 /// An answer that no cache may give to anybody else (attack T11).
 fn uncached(answer: &Answer) {
     assert_eq!(answer.headers["cache-control"], "no-store, private");
-    assert_eq!(answer.headers["vary"], "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding");
+    assert_eq!(answer.headers["vary"], salt402_http::PAYMENT_HEADERS);
 }
 
 /// OpenAPI's own schema of documents, from npm.

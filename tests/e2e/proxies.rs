@@ -319,7 +319,7 @@ async fn traefik_and_envoy_ask_in_their_own_ways() {
     let passed = ask(&envoy, &payment).await;
     assert_eq!(passed.status, StatusCode::OK, "{}", passed.body);
     assert_eq!(passed.headers["cache-control"], "no-store, private");
-    assert_eq!(passed.headers["vary"], "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding");
+    assert_eq!(passed.headers["vary"], salt402_http::PAYMENT_HEADERS);
     assert_eq!(passed.headers["x-payment-payer"], "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
     assert_eq!(passed.headers["x-payment-amount"], "777");
     let timing = passed.headers["server-timing"].to_str().unwrap();
