@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{Request, Response, StatusCode};
 use axum::routing::post;
 use axum::{Extension, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::stream::BoxStream;
 use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
 use salt402_indexer::{FollowerOptions, ReceiptLookup};
-use salt402_paywall::{PaidLayer, Payer, Paywall, Rule, Tariff};
+use salt402_paywall::{ForwardAuth, PaidLayer, Payer, Paywall, Rule, Tariff, forward_auth};
 use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, QuoteKey, U256};
 use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
@@ -232,7 +235,7 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
             response.headers().get_all("vary").iter().map(|value| value.to_str().unwrap().to_owned());
         values.collect::<Vec<_>>()
     };
-    assert_eq!(varies(&unpaid), ["X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"]);
+    assert_eq!(varies(&unpaid), [salt402_http::PAYMENT_HEADERS]);
     assert!(!unpaid.headers().contains_key("server-timing"));
     let quote = details(&unpaid);
     pay(&store, &quote, 7).await;
@@ -256,4 +259,51 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     let other = Request::get("/ask").body(Body::empty()).unwrap();
     assert_eq!(app.clone().oneshot(other).await.unwrap().status(), StatusCode::FORBIDDEN);
     assert_eq!(served.load(Ordering::SeqCst), 1);
+}
+
+/// What a client of MPP sends once it has sent a transaction for a challenge.
+fn credential(details: &PaymentDetails, transaction: u8) -> String {
+    let credential = serde_json::json!({
+        "challenge": { "id": details.quote_id, "realm": "r", "method": "salt402", "intent": "charge", "request": "e30" },
+        "payload": { "type": "hash", "hash": B256::repeat_byte(transaction) },
+    });
+    format!("Payment {}", URL_SAFE_NO_PAD.encode(credential.to_string()))
+}
+
+#[tokio::test]
+async fn a_client_that_pays_by_itself_is_not_led_to_pay_twice_by_forward_auth() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path().join("layer.db"))).await.unwrap();
+    store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
+    store.note_head(CHAIN, 0).await.unwrap();
+    let tariff = Tariff::new([Rule::new("/ask", Amount(U256::from(5)), "a question")]);
+    let auth = Arc::new(ForwardAuth { paywall: paywall(&store).await, tariff, again_within: Duration::ZERO });
+    let ask = async |shown: &[(&str, String)]| {
+        let mut request = Request::get("/v1/forward-auth");
+        for (name, value) in [("x-forwarded-method", "POST"), ("x-forwarded-uri", "/ask")] {
+            request = request.header(name, value);
+        }
+        for (name, value) in shown {
+            request = request.header(*name, value);
+        }
+        forward_auth::handle(State(Arc::clone(&auth)), request.body(Body::empty()).unwrap()).await
+    };
+    let quote = details(&ask(&[]).await);
+    let shown = [("authorization", credential(&quote, 7))];
+    let early = ask(&shown).await;
+    assert_eq!(early.status(), StatusCode::TOO_EARLY, "nobody is led to pay again while a block is awaited");
+    pay(&store, &quote, 7).await;
+    assert_eq!(ask(&shown).await.status(), StatusCode::OK);
+    let again = ask(&shown).await;
+    assert_eq!(again.status(), StatusCode::FORBIDDEN);
+    assert!(
+        !again.headers().contains_key(DETAILS_HEADER) && !again.headers().contains_key("www-authenticate")
+    );
+    assert_eq!(code(again).await, "signature_used");
+    // Whoever reads what is asked is told how to pay for another request.
+    let hash = B256::repeat_byte(7).to_string();
+    let again =
+        ask(&[("x-payment-proof", hash), ("x-payment-quote", quote.quote_id.as_str().to_owned())]).await;
+    assert_eq!(again.status(), StatusCode::PAYMENT_REQUIRED);
+    assert!(again.headers().contains_key(DETAILS_HEADER));
 }
