@@ -38,7 +38,7 @@ pub struct Model {
     pub tools_tokens: u32,
     /// What kind of server runs it, which decides which members of a body are passed on.
     pub server: Server,
-    /// Which APIs it is sold by, besides `POST /v1/inference`.
+    /// Which APIs it is sold by. One that is sold by [`Api::Chat`] is sold by `POST /v1/inference` too.
     pub apis: BTreeSet<Api>,
     /// The path of its own endpoint. `None`: it has none.
     pub endpoint: Option<String>,
@@ -53,6 +53,11 @@ impl Model {
     /// If it has no price.
     pub fn cost(&self, name: &str, of: &Quantities) -> Result<Cost, Unpriced> {
         Cost::of(name, &self.price, &self.adjustments, self.rate.as_deref(), of, now())
+    }
+
+    /// Whether it is sold by `POST /v1/inference`.
+    pub(crate) fn is_of_texts(&self) -> bool {
+        self.apis.contains(&Api::Chat)
     }
 
     /// The API by which its own endpoint is asked, and its server is tried.
@@ -93,6 +98,11 @@ impl Catalogue {
     /// A model by its name.
     pub fn get(&self, name: &str) -> Option<&Model> {
         self.0.get(name)
+    }
+
+    /// The models of texts, which `POST /v1/inference` and its kin are asked of.
+    pub(crate) fn of_texts(&self) -> impl Iterator<Item = (&String, &Model)> {
+        self.0.iter().filter(|(_, model)| model.is_of_texts())
     }
 
     /// What is asked at a path: an API, and its model if the path is a model's own.

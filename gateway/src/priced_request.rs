@@ -6,7 +6,6 @@ use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::catalogue::{Catalogue, Model};
 use crate::pricing::{Cost, Quantities, Unpriced};
 use crate::reading::{Reading, Unsold};
@@ -117,7 +116,7 @@ impl PricedRequest {
             let order = order(description, PRICELESS);
             return Ok(Reading::Unsold(Box::new(Unsold { problem, order, request: None })));
         };
-        if !model.apis.contains(&Api::Chat) {
+        if !model.is_of_texts() {
             let detail =
                 format!("model: {name} is no model of texts: GET /v1/models says by which APIs it is served");
             let problem = Problem::new(Code::InvalidRequest, detail);

@@ -11,10 +11,11 @@ use salt402_paywall::{Presented, Probe};
 use salt402_protocol::Amount;
 use serde_json::{Value, json};
 
-use crate::catalogue::Model;
+use crate::catalogue::{Catalogue, Model};
 use crate::gateway::Inner;
 use crate::kinds::Api;
-use crate::pricing::Quantities;
+use crate::model_route::Route;
+use crate::pricing::{Quantities, reduced};
 
 /// The answer to a probe; `None` for what is none, or where nobody could be told how to pay.
 pub(crate) fn probed(
@@ -31,14 +32,7 @@ pub(crate) fn probed(
     let asked = gateway.catalogue.asked_at(path);
     let api = asked.map(|(api, _)| api);
     let named = asked.and_then(|(_, name)| name);
-    let models = gateway.catalogue.0.iter().filter(|(name, model)| match (named, api) {
-        (Some(named), _) => *name == named,
-        (None, Some(api)) => model.apis.contains(&api),
-        (None, None) => true,
-    });
-    let (least, name) = models
-        .filter_map(|(name, model)| Some((least(name, model, api)?, name)))
-        .min_by_key(|(amount, _)| *amount)?;
+    let (least, name) = cheapest(gateway, path, api, named)?;
     let example = example(api, path, name, named.is_some());
     let input = json!({ "type": "http", "method": "POST", "bodyType": "json", "body": example });
     let schema = json!({
@@ -64,8 +58,57 @@ pub(crate) fn probed(
     gateway.paywall.probed(&probe, presented)
 }
 
+/// What the cheapest request costs that is sold at a path, and of whom it is asked.
+fn cheapest<'a>(
+    gateway: &'a Inner,
+    path: &str,
+    api: Option<Api>,
+    named: Option<&str>,
+) -> Option<(Amount, &'a String)> {
+    let Inner { catalogue, routes, .. } = gateway;
+    if path.ends_with("/routed") {
+        let sold =
+            routes.0.iter().filter_map(|(name, route)| Some((least_of_route(catalogue, name, route)?, name)));
+        return sold.min_by_key(|(amount, _)| *amount);
+    }
+    let models = catalogue.0.iter().filter(|(name, model)| match (named, api) {
+        (Some(named), _) => *name == named,
+        (None, Some(api)) => model.apis.contains(&api),
+        (None, None) => model.is_of_texts(),
+    });
+    let (amount, name) = models
+        .filter_map(|(name, model)| Some((least(name, model, api)?, name)))
+        .min_by_key(|(amount, _)| *amount)?;
+    // A batch of one request.
+    Some((if path.ends_with("/batch") { reduced(amount) } else { amount }, name))
+}
+
+/// What the shortest request costs of a route.
+fn least_of_route(catalogue: &Catalogue, name: &str, route: &Route) -> Option<Amount> {
+    let candidates: Vec<_> = route
+        .candidates
+        .iter()
+        .filter_map(|name| Some((name, catalogue.get(name).filter(|model| model.is_of_texts())?)))
+        .collect();
+    let amount = match &route.price {
+        Some(own) => {
+            let of =
+                candidates.iter().filter_map(|(_, model)| shortest(model, None)).reduce(Quantities::most)?;
+            own.cost(name, &of).ok()?.amount
+        }
+        None => candidates.iter().filter_map(|(name, model)| least(name, model, None)).max()?,
+    };
+    (!amount.is_zero()).then_some(amount)
+}
+
 /// What the shortest request costs.
 fn least(name: &str, model: &Model, api: Option<Api>) -> Option<Amount> {
+    let shortest = shortest(model, api)?;
+    model.cost(name, &shortest).ok().map(|cost| cost.amount).filter(|amount| !amount.is_zero())
+}
+
+/// What the shortest request reads and writes.
+fn shortest(model: &Model, api: Option<Api>) -> Option<Quantities> {
     let made = match api {
         Some(Api::Images) => {
             Some((1, model.image_size.clone().or_else(|| model.price.image_sizes.keys().next().cloned())?))
@@ -73,7 +116,7 @@ fn least(name: &str, model: &Model, api: Option<Api>) -> Option<Amount> {
         _ => None,
     };
     let max_tokens = if api.is_none_or(Api::writes_tokens) { model.default_tokens } else { 0 };
-    let shortest = Quantities {
+    Some(Quantities {
         api,
         prompt_tokens: model.prompt_tokens(0),
         max_tokens,
@@ -81,8 +124,7 @@ fn least(name: &str, model: &Model, api: Option<Api>) -> Option<Amount> {
         images: 0,
         made,
         streamed: false,
-    };
-    model.cost(name, &shortest).ok().map(|cost| cost.amount).filter(|amount| !amount.is_zero())
+    })
 }
 
 /// A body that would be answered.

@@ -34,9 +34,6 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
         refuse_paid(&mut route.1, &inference_codes());
         paid = paid.routes(route);
     }
-    if let Some(agents) = discovery::agents(&gateway) {
-        paid = paid.routes(agents);
-    }
     let endpoints = endpoints(&gateway.0.catalogue, &paid.get_openapi().paths);
     let mut paid = paid.merge(endpoints);
     discovery::describe_prices(&gateway.0, &mut paid.get_openapi_mut().paths);
@@ -48,6 +45,7 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
     let routes = paid
         .routes(refusing(routes!(models::models), &[]))
         .merge(discovery::documents(&gateway))
+        .merge(discovery::agents(&gateway))
         .routes(refusing(routes!(readiness::ready), &[Code::NotReady]))
         .with_state(gateway.clone())
         .merge(health_route());
@@ -61,8 +59,11 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
     // Bodies are read with the gateway's own limit and refusal.
     let routes = documented(routes).merge(discovery::front(&gateway).with_state(gateway.clone()));
     let routes = routes.layer(DefaultBodyLimit::disable());
-    let routes = match services(&gateway) {
-        Some(services) => finish_over(routes, services),
+    // What is at no path of the gateway's own.
+    let routes = match proxy::handler::services(&gateway) {
+        Some(services) => {
+            finish_over(routes, Router::new().fallback_service(services.with_state(gateway.clone())))
+        }
         None => finish(routes),
     };
     // Outermost: a page's preflight request is free, and pages may read every answer.
@@ -70,16 +71,4 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
         Some(browsers) => routes.layer(browsers),
         None => routes,
     }
-}
-
-/// What is at no path of the gateway's own, where services are sold.
-fn services(gateway: &Gateway) -> Option<Router> {
-    if gateway.0.services.is_empty() {
-        return None;
-    }
-    let services = Router::new().fallback(proxy::handler::handle).with_state(gateway.clone());
-    Some(match gateway.0.addresses.clone() {
-        Some(limits) => services.layer(middleware::from_fn_with_state(limits, limit_addresses)),
-        None => services,
-    })
 }

@@ -1,11 +1,15 @@
 //! What is sold is found by whoever knows nothing of a server, and what is found there is so.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
 use salt402_tests::x402::{Terms, X402Payer};
-use salt402_tests::{Answer, Facilitating, FacilitatorOptions, PAYEE, Stack, StackOptions, TestService};
+use salt402_tests::{
+    Answer, Facilitating, FacilitatorOptions, PAYEE, Scripted, Stack, StackOptions, TestService,
+};
 use serde_json::{Value, json};
 
 use crate::SALT402;
@@ -13,9 +17,15 @@ use crate::services::{FREE, PAID, selling};
 use crate::signed::{SIGNATURES, required};
 
 async fn stand() -> Facilitating {
+    stand_with(String::new()).await
+}
+
+/// The same that sells more.
+async fn stand_with(sections: String) -> Facilitating {
     let stack = StackOptions {
         payment: SIGNATURES.into(),
         model: "apis = [\"chat\"]\nendpoint = \"/nano\"".into(),
+        sections,
         ..StackOptions::default()
     };
     let stand = Facilitating::start_with(SALT402, FacilitatorOptions { stack, ..Default::default() }).await;
@@ -97,6 +107,56 @@ async fn what_is_listed_is_sold_and_a_probe_without_a_body_gets_a_402_that_nothi
         answer.status()
     );
     assert_eq!(stand.paid(&stand.wrapped).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_a_path_is_so_of_what_is_sold_there() {
+    // The first by its name and the cheapest, and no model of texts.
+    let vectors = "[gateway.models.a-vectors]\nupstream = \"demo\"\nprice_per_request = \"1\"\napis = [\"embeddings\"]\n";
+    let route =
+        "[[gateway.routes]]\nname = \"auto\"\ncandidates = [\"counted\"]\nprice_per_request = \"5\"\n";
+    let stand = stand_with(format!("{route}{vectors}")).await;
+    let stack = &stand.stack;
+    let told = get(stack, "/").await.json();
+    let of = |path: &str| {
+        let sold = told["sold"].as_array().unwrap().iter();
+        sold.clone()
+            .find(|sold| sold["url"].as_str().unwrap().ends_with(path))
+            .unwrap_or_else(|| panic!("{path}"))
+            .clone()
+    };
+    for path in ["/v1/inference", "/v1/inference/stream", "/v1/inference/batch"] {
+        assert_eq!(of(path)["models"], json!(["counted"]), "{path}");
+    }
+    assert_eq!(of("/v1/embeddings")["models"], json!(["a-vectors"]));
+    assert!(told["copy"].as_str().unwrap().contains("\"counted\""), "{told}");
+
+    let least = async |path: &str| {
+        let required = required(&probe(stack, reqwest::Method::POST, path).await);
+        let example = required["extensions"]["bazaar"]["info"]["input"]["body"].clone();
+        let asked = stack.post(&format!("{}{path}", stack.gateway), &example, &[]).await;
+        assert_eq!(asked.status, StatusCode::PAYMENT_REQUIRED, "{path} {example}: {}", asked.body);
+        let amount = |value: &Value| value.as_str().unwrap().parse::<u128>().unwrap();
+        let least = amount(&required["accepts"][0]["amount"]);
+        assert!(least <= amount(&asked.json()["amount"]), "{path}: {least}");
+        least
+    };
+    let one = least("/v1/inference").await;
+    assert!(one > 1, "the price of a model of texts: {one}");
+    assert_eq!(least("/v1/inference/batch").await, one - one / 20);
+    assert_eq!(least("/v1/inference/routed").await, 5);
+    assert_eq!(least("/v1/embeddings").await, 1);
+
+    // An agent that names no model asks one of texts. What could not be paid for is refused before it is.
+    let said = |text: String| {
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "message/send",
+            "params": { "message": { "messageId": "1", "role": "user", "parts": [{ "kind": "text", "text": text }] } } })
+    };
+    let url = format!("{}/a2a", stack.gateway);
+    let task = stack.post(&url, &said("x".into()), &[]).await.json();
+    assert_eq!(task["result"]["status"]["state"], "input-required", "{task}");
+    let long = stack.post(&url, &said("x".repeat(900_000)), &[]).await;
+    assert_eq!(long.json()["error"]["code"], -32602, "{}", &long.body[..long.body.len().min(300)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,6 +266,56 @@ async fn an_agent_finds_the_card_and_pays_by_messages() {
     }
 }
 
+/// An agent whose model server fails is led to send the same payment again, and to no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_paid_for_and_not_answered_yet_is_working_and_one_that_never_will_be_says_that_it_was_paid()
+ {
+    let stand = stand().await;
+    let stack = &stand.stack;
+    let url = format!("{}/a2a", stack.gateway);
+    let call = async |message: Value| {
+        let body =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "message/send", "params": { "message": message } });
+        stack.post(&url, &body, &[]).await.json()["result"].clone()
+    };
+    for (number, ends) in [(1, "completed"), (2, "failed")] {
+        let parts = json!([{ "kind": "text", "text": format!("question {number}") }]);
+        let asked = call(json!({ "messageId": "1", "role": "user", "parts": parts })).await;
+        let way = asked["status"]["message"]["metadata"]["x402.payment.required"]["accepts"][0].clone();
+        let terms =
+            Terms::new(PAYEE.parse().unwrap(), way["amount"].as_str().unwrap().parse().unwrap(), number);
+        let mut payload = X402Payer::new().eip3009(&stand.wrapped, &terms)["paymentPayload"].take();
+        payload["accepted"] = way;
+        let before = stand.paid(&stand.wrapped).await;
+        match ends {
+            "completed" => stack.upstream.fail(1),
+            _ => stack.upstream.script(Scripted::json(400, r#"{"error":{"message":"no such question"}}"#)),
+        }
+        let pays = json!({
+            "messageId": "2", "role": "user", "taskId": asked["id"], "parts": [{ "kind": "text", "text": "pay" }],
+            "metadata": { "x402.payment.status": "payment-submitted", "x402.payment.payload": payload },
+        });
+        let mut waited = 0;
+        let ended = loop {
+            let told = call(pays.clone()).await;
+            if told["status"]["state"] != "working" {
+                break told;
+            }
+            assert_eq!(told["status"]["message"]["metadata"]["x402.payment.status"], "payment-submitted");
+            waited += 1;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        assert_eq!(waited > 0, ends == "completed", "{ended}");
+        assert_eq!(ended["status"]["state"], ends, "{ended}");
+        let metadata = &ended["status"]["message"]["metadata"];
+        assert_eq!(metadata["x402.payment.status"], "payment-completed", "{ended}");
+        if ends == "failed" {
+            assert_eq!(metadata["x402.payment.error"], "not_served", "{ended}");
+        }
+        assert_eq!(stand.paid(&stand.wrapped).await - before, terms.amount);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_service_has_at_its_own_paths_is_the_services() {
     let service = TestService::start().await;
@@ -222,6 +332,19 @@ async fn what_a_service_has_at_its_own_paths_is_the_services() {
     assert_eq!(card["supportedInterfaces"][0]["protocolBinding"], "OPENAPI");
     assert_eq!(card["capabilities"]["extensions"], json!([]));
     assert!(service.received().is_empty());
+
+    // Only what it has: a service may sell another method of a path where this server tells of itself.
+    let posts = "price = \"777\"\nmethods = [\"POST\"]";
+    let paths = ["/", "/models", "/llms.txt", "/.well-known/agent.json"].map(|path| (path, posts));
+    let stack = Stack::start_with(SALT402, selling(&service, "", &paths)).await;
+    for (path, _) in paths {
+        assert_eq!(probe(&stack, reqwest::Method::GET, path).await.status, StatusCode::OK, "{path}");
+        let unpaid = probe(&stack, reqwest::Method::POST, path).await;
+        assert_eq!(unpaid.status, StatusCode::PAYMENT_REQUIRED, "{path}: {}", unpaid.body);
+        assert_eq!(unpaid.json()["amount"], "777");
+        assert!(!unpaid.headers.contains_key("allow"));
+        assert_eq!(probe(&stack, reqwest::Method::PUT, path).await.status, StatusCode::NOT_FOUND);
+    }
 
     let all = selling(&service, "", &[("/*", "price = \"0\"")]);
     let stack = Stack::start_with(SALT402, all).await;

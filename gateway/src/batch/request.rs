@@ -2,20 +2,17 @@
 
 use salt402_paywall::{Order, Sold};
 use salt402_protocol::object::Object;
-use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
+use salt402_protocol::{Amount, Code, Problem, RequestDigest};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::catalogue::Catalogue;
 use crate::priced_request::{InferenceRequest, PRICELESS, PricedRequest};
-use crate::pricing::Unpriced;
+use crate::pricing::{Unpriced, reduced};
 use crate::reading::{Reading, Unsold};
 
 /// How many requests a batch has at the most, whatever the operator says.
 pub const MOST: usize = 4096;
-
-/// A batch costs a twentieth less than its requests: 5 %.
-const LESS: u64 = 20;
 
 /// What a client asks: requests of `POST /v1/inference`, of whatever models.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -147,14 +144,10 @@ fn price(mut prices: impl Iterator<Item = Option<Amount>>) -> Option<Amount> {
     prices.try_fold(Amount::ZERO, |sum, price| sum.checked_add(price?)).map(reduced)
 }
 
-/// So much less 5 %, rounded up to a base unit.
-pub(super) fn reduced(sum: Amount) -> Amount {
-    Amount(sum.0 - sum.0 / U256::from(LESS))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use salt402_protocol::U256;
 
     use super::*;
 

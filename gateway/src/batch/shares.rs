@@ -2,7 +2,7 @@
 
 use salt402_protocol::{Amount, U256};
 
-use crate::batch::request::reduced;
+use crate::pricing::reduced;
 
 /// What each is worth, by what it costs alone. All of them together are worth what was paid, to the base unit.
 ///

@@ -6,12 +6,14 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Response, header};
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use salt402_http::{no_store, problem_response, read_json};
+use salt402_protocol::Code;
 use salt402_protocol::object::{self, Object};
+use salt402_protocol::x402::required::LONGEST_SIGNED;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -27,12 +29,16 @@ pub(super) const X402_EXTENSION: &str =
     "https://github.com/google-agentic-commerce/a2a-x402/blob/main/spec/v0.2";
 /// What is asked of a model.
 const INFERENCE: &str = "/v1/inference";
+/// The most bytes that a message with a payment has besides the task's id: the signed payment as JSON, and what stands around it.
+const BESIDE_ID: usize = LONGEST_SIGNED / 4 * 3 + 4096;
 /// The longest answer that is put into a task, in bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
 
 /// Whether agents can be answered and paid here.
 pub(super) fn is_spoken(gateway: &Inner) -> bool {
-    gateway.paywall.signed.is_some() && gateway.paywall.dialects.x402 && !gateway.catalogue.0.is_empty()
+    gateway.paywall.signed.is_some()
+        && gateway.paywall.dialects.x402
+        && gateway.catalogue.of_texts().next().is_some()
 }
 
 /// In which words of A2A somebody speaks.
@@ -268,13 +274,17 @@ impl Message {
             payment.insert("x402.payment.status".into(), "payment-required".into());
             payment.insert("x402.payment.required".into(), required);
             Stands::InputRequired
-        } else if head.status == StatusCode::TOO_EARLY {
+        } else if is_shown && head.headers.contains_key(header::RETRY_AFTER) {
+            // The payment stays good: of a failed task an agent would pay another.
             payment.insert("x402.payment.status".into(), "payment-submitted".into());
             Stands::Working
         } else {
             if is_shown {
-                payment.insert("x402.payment.status".into(), "payment-failed".into());
-                payment.insert("x402.payment.error".into(), code(&body));
+                let code = code(&body);
+                let was_paid = [Code::NotServed, Code::OutcomeGone].iter().any(|paid| code == paid.as_str());
+                let status = if was_paid { "payment-completed" } else { "payment-failed" };
+                payment.insert("x402.payment.status".into(), status.into());
+                payment.insert("x402.payment.error".into(), code);
             }
             Stands::Failed
         };
@@ -324,8 +334,18 @@ fn request(gateway: &Inner, parts: &[Part], named: Option<&str>) -> Result<Strin
     let texts = texts.filter(|texts| !texts.is_empty());
     let prompt =
         texts.ok_or_else(|| invalid("message.parts have a text each: nothing else is read here"))?.join("\n");
-    let model = named.or_else(|| gateway.catalogue.0.keys().next().map(String::as_str));
-    Ok(json!({ "model": model, "prompt": prompt }).to_string())
+    let first = || gateway.catalogue.of_texts().next().map(|(name, _)| name.as_str());
+    let model = named.or_else(first);
+    let body = json!({ "model": model, "prompt": prompt }).to_string();
+    // Whoever pays sends it back as the task's id, together with the payment, in a body of the same limit.
+    let room = gateway.body_limit - BESIDE_ID.min(gateway.body_limit / 2);
+    if base64::encoded_len(body.len(), false).is_none_or(|id| id > room) {
+        let most = room / 4 * 3;
+        return Err(invalid(format!(
+            "message.parts are too long: at most {most} bytes of JSON are read here"
+        )));
+    }
+    Ok(body)
 }
 
 /// What an answer says: its output, or why there is none.

@@ -93,22 +93,28 @@ impl Inner {
                 models: models.into_iter().map(|(name, _)| name.clone()).collect(),
             })
         };
-        let all = || self.catalogue.0.iter().collect::<Vec<_>>();
+        let of_texts = || self.catalogue.of_texts().collect::<Vec<_>>();
         let mut listed: Vec<_> = [
-            sold("/v1/inference", "an answer to a prompt", all()),
-            sold("/v1/inference/stream", "an answer to a prompt, token by token", all()),
+            sold("/v1/inference", "an answer to a prompt", of_texts()),
+            sold("/v1/inference/stream", "an answer to a prompt, token by token", of_texts()),
         ]
         .into_iter()
         .chain(Api::ALL.map(|api| {
-            let by = all().into_iter().filter(|(_, model)| model.apis.contains(&api)).collect();
+            let by = self.catalogue.0.iter().filter(|(_, model)| model.apis.contains(&api)).collect();
             sold(api.path(), api_in_words(api), by)
         }))
         .flatten()
         .collect();
         // Many prompts cost less, and the best of several models what its route costs.
-        listed.extend(sold("/v1/inference/batch", "answers to many prompts, for one payment", all()).map(
-            |batch| Listed { price: "the sum of its requests, less 5 %".to_owned(), fixed: None, ..batch },
-        ));
+        listed.extend(
+            sold("/v1/inference/batch", "answers to many prompts, for one payment", of_texts()).map(
+                |batch| Listed {
+                    price: "the sum of its requests, less 5 %".to_owned(),
+                    fixed: None,
+                    ..batch
+                },
+            ),
+        );
         if !self.routes.0.is_empty() {
             let names: Vec<_> = self.routes.0.keys().cloned().collect();
             listed.push(Listed {

@@ -38,7 +38,7 @@ pub(super) fn ways(gateway: &Inner) -> Vec<String> {
 
 /// A line to copy, which asks for something that is sold and gets a 402.
 pub(super) fn line_to_copy(gateway: &Inner, base: &str) -> Option<String> {
-    if let Some(name) = gateway.catalogue.0.keys().next() {
+    if let Some((name, _)) = gateway.catalogue.of_texts().next() {
         let body = json!({ "model": name, "prompt": "What is salt?" });
         let body = body.to_string().replace('\'', "'\\''");
         return Some(format!("curl -i {base}/v1/inference -H 'content-type: application/json' -d '{body}'"));

@@ -7,6 +7,7 @@ mod rate;
 mod unpriced;
 
 pub use condition::{Adjustment, ConditionError, Multiplier, MultiplierError};
+pub(crate) use cost::reduced;
 pub use cost::{Applied, Cost};
 pub use price::{Part, Price, Quantities, Used};
 pub use rate::{Rate, USD_DECIMALS};

@@ -73,6 +73,21 @@ pub struct Part {
     pub amount: Amount,
 }
 
+impl Quantities {
+    /// The most of each, of two ways to run one request.
+    pub(crate) fn most(self, other: Self) -> Self {
+        Self {
+            api: self.api,
+            prompt_tokens: self.prompt_tokens.max(other.prompt_tokens),
+            max_tokens: self.max_tokens.max(other.max_tokens),
+            choices: self.choices.max(other.choices),
+            images: self.images.max(other.images),
+            made: self.made.max(other.made),
+            streamed: self.streamed,
+        }
+    }
+}
+
 impl Price {
     /// Whether some request of an API would cost nothing.
     pub fn is_nothing_for(&self, api: Api) -> bool {

@@ -6,10 +6,12 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Response, header};
+use axum::middleware;
+use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
 use salt402_http::{
-    BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, one_value, paced_body,
-    problem_response, read_body,
+    BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, limit_addresses, one_value,
+    paced_body, problem_response, read_body,
 };
 use salt402_paywall::{
     Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_answer, pays_again,
@@ -31,8 +33,20 @@ use crate::services::Service;
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::payload::Payload;
 
+/// The services that are sold by path, for any method. `None` if there is none.
+pub(crate) fn services(gateway: &Gateway) -> Option<MethodRouter<Gateway>> {
+    if gateway.0.services.is_empty() {
+        return None;
+    }
+    let services = any(handle);
+    Some(match gateway.0.addresses.clone() {
+        Some(limits) => services.layer(middleware::from_fn_with_state(limits, limit_addresses)),
+        None => services,
+    })
+}
+
 /// Answers whatever is asked for at no path of the gateway's own.
-pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
+async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
     let signs = pays_again(request.headers());
     let shown = shows_payment(request.headers());
     let answered = serve(&gateway.0, request).await;

@@ -101,25 +101,12 @@ impl<C: Run> Routed<C> {
 
 /// The price, and what it is for: the route's own for the most that a candidate counts, or the most that a candidate costs.
 fn price<C: Run>(name: &str, route: &Route, candidates: &[C]) -> Result<(Amount, Quantities), Unpriced> {
-    let of = candidates.iter().map(Run::quantities).reduce(most).unwrap_or_default();
+    let of = candidates.iter().map(Run::quantities).reduce(Quantities::most).unwrap_or_default();
     let amount = match &route.price {
         Some(own) => own.cost(name, &of)?.amount,
         None => candidates.iter().map(|candidate| candidate.order().amount).max().unwrap_or(PRICELESS),
     };
     Ok((amount, of))
-}
-
-/// The most of each.
-fn most(one: Quantities, other: Quantities) -> Quantities {
-    Quantities {
-        api: one.api,
-        prompt_tokens: one.prompt_tokens.max(other.prompt_tokens),
-        max_tokens: one.max_tokens.max(other.max_tokens),
-        choices: one.choices.max(other.choices),
-        images: one.images.max(other.images),
-        made: one.made.max(other.made),
-        streamed: one.streamed,
-    }
 }
 
 fn names<C: Run>(candidates: &[C]) -> String {
