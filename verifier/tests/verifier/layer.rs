@@ -247,7 +247,7 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     assert_eq!(status, StatusCode::OK);
     // Whatever the service thinks of caches.
     assert_eq!(answer.headers()["cache-control"], "no-store, private");
-    assert_eq!(varies(&answer), ["Accept-Encoding", "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"]);
+    assert_eq!(varies(&answer), ["Accept-Encoding", salt402_http::PAYMENT_HEADERS]);
     assert!(answer.headers()["server-timing"].to_str().unwrap().starts_with("payment;"));
     let text = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
     assert!(text.starts_with(b"hello from 0xbBbB"), "{text:?}");
