@@ -126,7 +126,7 @@ async fn what_is_told_of_a_path_is_so_of_what_is_sold_there() {
             .clone()
     };
     for path in ["/v1/inference", "/v1/inference/stream", "/v1/inference/batch"] {
-        assert_eq!(of(path)["models"], json!(["counted"]), "{path}");
+        assert_eq!(of(path)["models"], json!(["counted", "demo"]), "{path}");
     }
     assert_eq!(of("/v1/embeddings")["models"], json!(["a-vectors"]));
     assert!(told["copy"].as_str().unwrap().contains("\"counted\""), "{told}");
