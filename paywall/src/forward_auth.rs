@@ -101,7 +101,7 @@ async fn decide(
         }
         // Its client would pay again at once.
         Decision::Granted(_) if pays_again(headers) => Err(Problem::new(
-            Code::AlreadyClaimed,
+            Code::SignatureUsed,
             "the payment was used for this request before, and one payment serves one request",
         )),
         Decision::Granted(_) => {

@@ -112,7 +112,7 @@ async fn what_is_listed_is_sold_and_a_probe_without_a_body_gets_a_402_that_nothi
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_of_a_path_is_so_of_what_is_sold_there() {
     // The first by its name and the cheapest, and no model of texts.
-    let vectors = "[gateway.models.a-vectors]\nupstream = \"demo\"\nprice_per_request = \"1\"\napis = [\"embeddings\"]\n";
+    let vectors = "[gateway.models.a-vectors]\nupstream = \"UPSTREAM\"\nprice_per_request = \"1\"\napis = [\"embeddings\"]\n";
     let route =
         "[[gateway.routes]]\nname = \"auto\"\ncandidates = [\"counted\"]\nprice_per_request = \"5\"\n";
     let stand = stand_with(format!("{route}{vectors}")).await;
@@ -126,7 +126,7 @@ async fn what_is_told_of_a_path_is_so_of_what_is_sold_there() {
             .clone()
     };
     for path in ["/v1/inference", "/v1/inference/stream", "/v1/inference/batch"] {
-        assert_eq!(of(path)["models"], json!(["counted"]), "{path}");
+        assert_eq!(of(path)["models"], json!(["counted", "demo"]), "{path}");
     }
     assert_eq!(of("/v1/embeddings")["models"], json!(["a-vectors"]));
     assert!(told["copy"].as_str().unwrap().contains("\"counted\""), "{told}");

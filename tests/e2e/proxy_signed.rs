@@ -105,7 +105,7 @@ async fn a_signature_pays(proxy: fn(&Path, &str, u16) -> Proxy) {
 fn is_used(answer: &Answer) {
     // A proxy may hand the status and the code on alone.
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.body);
-    assert_eq!(answer.headers["x-payment-code"], "already_claimed");
+    assert_eq!(answer.headers["x-payment-code"], "signature_used");
     assert!(!answer.headers.contains_key("payment-required"));
 }
 
