@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use salt402_store::{ClaimResult, Options, Outcome, Store, StoreError};
-use sqlx::{Connection as _, Row as _, SqliteConnection};
 use support::{CHAIN, Fixture, TestBlock, child, genesis, id, new_claim, options, transaction};
 
 /// Options under which nothing is moved from the log into the database.
@@ -17,8 +17,8 @@ fn without_checkpoints(path: &Path) -> Options {
     Options { checkpoint_every: Duration::from_secs(3600), ..Options::new(path) }
 }
 
-async fn raw(path: &Path) -> SqliteConnection {
-    SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap()
+fn raw(path: &Path) -> Connection {
+    Connection::open(path).unwrap()
 }
 
 /// A block with a payment and a claim upon it, one commit each.
@@ -69,8 +69,7 @@ async fn f19_after_a_power_loss_everything_acknowledged_is_there_and_nothing_is_
                 assert_eq!((rows.len(), rows[0].claim.is_some()), (1, number <= expected));
             }
             store.close().await;
-            let sound: String =
-                sqlx::query("PRAGMA integrity_check").fetch_one(&mut raw(&copy).await).await.unwrap().get(0);
+            let sound: String = raw(&copy).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
             assert_eq!(sound, "ok");
         }
     }
@@ -83,9 +82,9 @@ async fn f20_a_reader_that_is_stuck_lets_the_log_grow_and_it_is_cut_when_the_rea
     (options.checkpoint_every, options.idle_wal_length) = (Duration::from_millis(20), 1 << 20);
     let (path, log) = (options.path.clone(), directory.path().join("salt402.db-wal"));
     let store = Store::open(options).await.unwrap();
-    let mut stuck = raw(&path).await;
-    sqlx::query("BEGIN").execute(&mut stuck).await.unwrap();
-    sqlx::query("SELECT COUNT(*) FROM outcomes").fetch_one(&mut stuck).await.unwrap();
+    let stuck = raw(&path);
+    stuck.execute_batch("BEGIN").unwrap();
+    let _: i64 = stuck.query_row("SELECT COUNT(*) FROM outcomes", [], |row| row.get(0)).unwrap();
     for number in 0..40 {
         let outcome = Outcome { status: 200, headers: vec![], body: vec![1; 200_000] };
         store.put_outcome(id(number), outcome).await.unwrap();
@@ -93,7 +92,7 @@ async fn f20_a_reader_that_is_stuck_lets_the_log_grow_and_it_is_cut_when_the_rea
     let length = || std::fs::metadata(&log).unwrap().len();
     assert!(length() > 7 << 20, "nothing can be begun anew while somebody reads: {}", length());
     assert!(store.outcome(id(39)).await.unwrap().is_some());
-    sqlx::query("COMMIT").execute(&mut stuck).await.unwrap();
+    stuck.execute_batch("COMMIT").unwrap();
     let give_up = std::time::Instant::now() + Duration::from_secs(20);
     while length() > 1 << 20 {
         assert!(std::time::Instant::now() < give_up, "the log was not cut: {}", length());
@@ -108,11 +107,11 @@ async fn f21_while_another_process_writes_nothing_is_skipped() {
     fixture.apply(None, std::slice::from_ref(&tip)).await.unwrap();
     let path = options(&fixture.directory).path;
     let locker = tokio::spawn(async move {
-        let mut other = raw(&path).await;
+        let other = raw(&path);
         for _ in 0..20 {
-            sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
             tokio::time::sleep(Duration::from_millis(30)).await;
-            sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+            other.execute_batch("COMMIT").unwrap();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });

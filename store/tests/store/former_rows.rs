@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by it")]
 
+use rusqlite::Connection;
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChannelChange, Descriptor, PaymentId, RequestDigest, U256, Voucher,
 };
@@ -10,7 +11,6 @@ use salt402_store::{
     NewVoucher, Reserved, SettlementClaim, SettlementOutcome, SettlementState, Unserved, VoucherAccount,
     VoucherResult,
 };
-use sqlx::{Connection as _, SqliteConnection};
 
 use crate::support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block};
 
@@ -172,11 +172,11 @@ async fn what_lived_in_a_database_of_before_charging_by_use_goes_on() {
 
     fixture.store.clone().close().await;
     let path = fixture.directory.path().join("salt402.db");
-    let mut former = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    let former = Connection::open(&path).unwrap();
     for sql in UNDO {
-        sqlx::query(sql).execute(&mut former).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        former.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
-    former.close().await.unwrap();
+    former.close().unwrap();
     fixture.reopen().await;
 
     // What was accepted of a channel is spent, and nothing of it is reserved.
@@ -242,15 +242,15 @@ async fn what_was_owed_in_a_database_of_before_is_shown_and_can_be_written_off()
     fixture.store.postpone_charge(id(6), true, Some(8), "no balance".into()).await.unwrap();
     fixture.store.clone().close().await;
     let path = fixture.directory.path().join("salt402.db");
-    let mut former = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    let former = Connection::open(&path).unwrap();
     for sql in [
         "ALTER TABLE charges DROP COLUMN note",
         "ALTER TABLE charges DROP COLUMN changed_at_ms",
         "DELETE FROM _sqlx_migrations WHERE description = 'charges written off'",
     ] {
-        sqlx::query(sql).execute(&mut former).await.unwrap();
+        former.execute_batch(sql).unwrap();
     }
-    former.close().await.unwrap();
+    former.close().unwrap();
     fixture.reopen().await;
     let owed = fixture.store.charge(id(6)).await.unwrap().unwrap();
     assert_eq!(

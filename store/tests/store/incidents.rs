@@ -153,14 +153,11 @@ async fn incidents_are_asked_for_by_what_they_are_and_page_by_page() {
 
 #[tokio::test]
 async fn incidents_of_the_first_schema_are_kept() {
-    use sqlx::Connection as _;
     let mut fixture = claimed().await;
     fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
     let before = fixture.store.incidents(true, 9).await.unwrap().remove(0);
     fixture.store.clone().close().await;
-    let options =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(fixture.directory.path().join("salt402.db"));
-    let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let database = rusqlite::Connection::open(fixture.directory.path().join("salt402.db")).unwrap();
     for step in [
         "DROP TABLE notices",
         "DROP INDEX incidents_once",
@@ -168,9 +165,9 @@ async fn incidents_of_the_first_schema_are_kept() {
         "ALTER TABLE incidents DROP COLUMN changed_at_ms",
         "DELETE FROM _sqlx_migrations WHERE version = 3",
     ] {
-        sqlx::query(step).execute(&mut database).await.unwrap();
+        database.execute_batch(step).unwrap();
     }
-    database.close().await.unwrap();
+    database.close().unwrap();
     fixture.store = support::open(&fixture.directory).await;
     assert_eq!(fixture.store.incidents(true, 9).await.unwrap(), [before]);
     assert_eq!(fixture.store.waiting_notices().await.unwrap(), 0, "what was before is not told late");

@@ -6,8 +6,8 @@ use crate::support;
 
 use std::time::Duration;
 
+use rusqlite::Connection;
 use salt402_store::{Options, Placed, QuoteLife, Store, StoreError, UndecodedLog, UnreadableTransaction};
-use sqlx::{Connection as _, SqliteConnection};
 use support::{CHAIN, Fixture, child, genesis, new_claim, open, options};
 
 #[tokio::test]
@@ -110,8 +110,8 @@ async fn f21_a_write_lock_of_another_process_is_waited_for_but_not_for_ever() {
     options.busy_timeout = Duration::from_millis(100);
     let impatient = Store::open(options).await.unwrap();
 
-    let mut process = raw(&fixture).await;
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut process).await.unwrap();
+    let process = raw(&fixture);
+    process.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refused = impatient.claim(new_claim(1, 1)).await.unwrap_err();
     assert!(matches!(refused, StoreError::Busy) && refused.is_transient(), "{refused}");
     assert!(impatient.counts().await.is_ok(), "readers go on");
@@ -120,7 +120,7 @@ async fn f21_a_write_lock_of_another_process_is_waited_for_but_not_for_ever() {
     let claim = tokio::spawn(async move { patient.claim(new_claim(1, 1)).await });
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert!(!claim.is_finished());
-    sqlx::query("COMMIT").execute(&mut process).await.unwrap();
+    process.execute_batch("COMMIT").unwrap();
     claim.await.unwrap().unwrap();
     assert!(impatient.claim(new_claim(1, 1)).await.is_ok(), "and writes again afterwards");
 }
@@ -161,14 +161,13 @@ async fn a_commit_never_carries_a_checkpoint() {
 #[tokio::test]
 async fn a_database_of_a_newer_version_is_refused() {
     let fixture = Fixture::new().await;
-    let mut database = raw(&fixture).await;
-    sqlx::query(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    let database = raw(&fixture);
+    database
+        .execute_batch(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (99, 'from the future', TRUE, x'00', 0)",
-    )
-    .execute(&mut database)
-    .await
-    .unwrap();
+        )
+        .unwrap();
     let error = Store::open(options(&fixture.directory)).await.unwrap_err();
     assert!(matches!(error, StoreError::NewerDatabase { found: 99, .. }), "{error}");
     assert!(!error.is_transient());
@@ -177,10 +176,7 @@ async fn a_database_of_a_newer_version_is_refused() {
 #[tokio::test]
 async fn a_database_of_a_development_build_is_refused() {
     let fixture = Fixture::new().await;
-    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'")
-        .execute(&mut raw(&fixture).await)
-        .await
-        .unwrap();
+    raw(&fixture).execute_batch("UPDATE _sqlx_migrations SET checksum = x'00'").unwrap();
     let error = Store::open(options(&fixture.directory)).await.unwrap_err();
     assert!(matches!(error, StoreError::ChangedSchema { version: 1, .. }), "{error}");
 }
@@ -200,10 +196,9 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 async fn a_database_of_another_program_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = options(&directory).path;
-    let address = format!("sqlite:{}?mode=rwc", path.display());
-    let mut theirs = SqliteConnection::connect(&address).await.unwrap();
-    sqlx::query("CREATE TABLE payments (theirs)").execute(&mut theirs).await.unwrap();
-    theirs.close().await.unwrap();
+    let theirs = Connection::open(&path).unwrap();
+    theirs.execute_batch("CREATE TABLE payments (theirs)").unwrap();
+    theirs.close().unwrap();
     let before = std::fs::read(&path).unwrap();
     let error = Store::open(options(&directory)).await.unwrap_err();
     assert!(matches!(error, StoreError::ForeignDatabase { .. }), "{error}");
@@ -247,9 +242,9 @@ async fn processes_that_start_together_open_one_new_database() {
     }
 }
 
-async fn raw(fixture: &Fixture) -> SqliteConnection {
+fn raw(fixture: &Fixture) -> Connection {
     let path = options(&fixture.directory).path;
-    SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap()
+    Connection::open(&path).unwrap()
 }
 
 #[tokio::test]
@@ -259,7 +254,7 @@ async fn a_database_of_the_first_schema_learns_whose_payments_were_lost() {
     fixture.claim(1, 1).await;
     fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
     fixture.store.clone().close().await;
-    let mut first = raw(&fixture).await;
+    let first = raw(&fixture);
     for undo in support::FORMER_NAMES.into_iter().chain([
         "DROP INDEX incidents_open_by_payer",
         "DROP INDEX incidents_settled",
@@ -270,7 +265,7 @@ async fn a_database_of_the_first_schema_learns_whose_payments_were_lost() {
         "DROP TABLE exposures",
         "DELETE FROM _sqlx_migrations WHERE version = 2",
     ]) {
-        sqlx::query(undo).execute(&mut first).await.unwrap();
+        first.execute_batch(undo).unwrap();
     }
     drop(first);
     fixture.reopen().await;
@@ -323,11 +318,11 @@ async fn a_database_with_the_former_names_keeps_what_it_holds() {
     assert_eq!(before.0.as_ref().unwrap().lower_fork_at, Some(0));
     assert_eq!((before.1.len(), before.2.is_some(), before.3.len()), (1, true, 1));
     fixture.store.clone().close().await;
-    let mut former = raw(&fixture).await;
+    let former = raw(&fixture);
     for sql in support::FORMER_NAMES {
-        sqlx::query(sql).execute(&mut former).await.unwrap();
+        former.execute_batch(sql).unwrap();
     }
-    former.close().await.unwrap();
+    former.close().unwrap();
     fixture.reopen().await;
     let after = (
         fixture.store.chain_state(CHAIN).await.unwrap(),
@@ -351,13 +346,13 @@ async fn a_database_from_before_merged_transactions_were_marked_learns_which_the
     fixture.apply(None, &[child(genesis(), 1, &[1])]).await.unwrap();
     fixture.claim(1, 1).await;
     fixture.store.clone().close().await;
-    let mut old = raw(&fixture).await;
+    let old = raw(&fixture);
     for undo in [
         "UPDATE payments SET block_timestamp = block_timestamp - 1",
         "DROP TABLE merged_transactions",
         "DELETE FROM _sqlx_migrations WHERE version = 13",
     ] {
-        sqlx::query(undo).execute(&mut old).await.unwrap();
+        old.execute_batch(undo).unwrap();
     }
     drop(old);
     fixture.reopen().await;
@@ -375,13 +370,13 @@ async fn a_database_from_before_merged_transactions_were_marked_learns_which_the
 
 /// As a version did that knew no marks.
 async fn without_mark(fixture: &Fixture) {
-    let mut connection = raw(fixture).await;
+    let connection = raw(fixture);
     for sql in [
         "DELETE FROM meta WHERE name IN ('mark', 'made_at', 'unmarked_until')",
         "DROP TABLE leases",
         "DELETE FROM _sqlx_migrations WHERE description = 'making'",
     ] {
-        sqlx::query(sql).execute(&mut connection).await.unwrap();
+        connection.execute_batch(sql).unwrap();
     }
 }
 
@@ -408,8 +403,8 @@ async fn c11_every_database_has_a_mark_of_its_own_and_knows_since_when_it_is() {
 #[tokio::test]
 async fn c11_a_database_of_before_that_followed_no_chain_gave_no_quote_and_counts_as_made_now() {
     let mut fixture = Fixture::new().await;
-    let mut connection = raw(&fixture).await;
-    sqlx::query("DELETE FROM chains").execute(&mut connection).await.unwrap();
+    let connection = raw(&fixture);
+    connection.execute_batch("DELETE FROM chains").unwrap();
     without_mark(&fixture).await;
     fixture.reopen().await;
     let made = fixture.store.origin();

@@ -4,9 +4,9 @@
 
 use crate::support;
 
+use rusqlite::Connection;
 use salt402_protocol::{Address, B256};
 use salt402_store::{Applied, ClaimResult, Coverage, Past, SourceKey, StoreError, Stretch, UndecodedLog};
-use sqlx::{Connection as _, SqliteConnection};
 use support::{CHAIN, Fixture, TestBlock, child, genesis, numbered, options, placed, transaction};
 
 fn contract(number: u8) -> SourceKey {
@@ -132,7 +132,7 @@ async fn a_database_from_before_counts_as_read_for_the_contract_that_it_holds() 
         fixture.apply(None, &payments).await.unwrap();
         fixture.store.clone().close().await;
         let path = options(&fixture.directory).path;
-        let mut raw = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+        let raw = Connection::open(&path).unwrap();
         for sql in support::FORMER_NAMES.into_iter().chain([
             "DROP TABLE sources",
             "DROP TABLE covered",
@@ -141,9 +141,9 @@ async fn a_database_from_before_counts_as_read_for_the_contract_that_it_holds() 
             "ALTER TABLE chains DROP COLUMN undecoded",
             "DELETE FROM _sqlx_migrations WHERE version = 4",
         ]) {
-            sqlx::query(sql).execute(&mut raw).await.unwrap();
+            raw.execute_batch(sql).unwrap();
         }
-        raw.close().await.unwrap();
+        raw.close().unwrap();
         fixture.reopen().await;
         let sources = vec![(contract(9), 0), (contract(PAID), 1)];
         assert_eq!(fixture.store.follow_sources(CHAIN, sources).await.unwrap(), u64::from(holds));

@@ -295,16 +295,13 @@ async fn a_risk_does_not_hold_back_the_payers_other_channel() {
 /// A database from before risks were looked at: what stands there is looked at by the first step.
 #[tokio::test]
 async fn an_exit_from_before_the_upgrade_is_found_by_the_next_step() {
-    use sqlx::Connection as _;
-
     let fixture = open(100).await;
     accept(&fixture, 30, 20).await;
     block(&fixture, None, 1, &[exit(777)]).await;
     let path = fixture.directory.path().join("salt402.db");
     let Fixture { directory, store } = fixture;
     store.close().await;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
-    let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let database = rusqlite::Connection::open(&path).unwrap();
     for statement in [
         "DROP TABLE channel_risks",
         "DROP TABLE channels_unchecked",
@@ -312,9 +309,9 @@ async fn an_exit_from_before_the_upgrade_is_found_by_the_next_step() {
         "DELETE FROM incidents",
         "DELETE FROM _sqlx_migrations WHERE version = 8",
     ] {
-        sqlx::query(statement).execute(&mut database).await.unwrap();
+        database.execute_batch(statement).unwrap();
     }
-    database.close().await.unwrap();
+    database.close().unwrap();
     let store = support::open(&directory).await;
     let fixture = Fixture { directory, store };
     assert_eq!(at_risk(&fixture).await, None);

@@ -704,8 +704,6 @@ async fn after_a_restore_a_channel_that_a_reorganization_gave_a_later_opening_st
 /// known; of the rest none is, and after a restore that counts as before it.
 #[tokio::test]
 async fn what_is_still_known_of_the_times_of_events_is_kept_by_the_upgrade() {
-    use sqlx::Connection as _;
-
     let mut fixture = open(100).await;
     let parent = fixture.store.canonical_block(CHAIN, 1).await.unwrap().unwrap();
     let paid = child(parent, 1, &[7]);
@@ -717,16 +715,15 @@ async fn what_is_still_known_of_the_times_of_events_is_kept_by_the_upgrade() {
     block_at(&fixture, (None, 1), 1_700_000_004, &[], Some(3)).await;
     fixture.store.clone().close().await;
     let path = support::options(&fixture.directory).path;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-    let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let database = rusqlite::Connection::open(path).unwrap();
     for statement in [
         "DROP INDEX channel_events_orphaned_of",
         "ALTER TABLE channel_events DROP COLUMN block_timestamp",
         "DELETE FROM _sqlx_migrations WHERE version = 12",
     ] {
-        sqlx::query(statement).execute(&mut database).await.unwrap();
+        database.execute_batch(statement).unwrap();
     }
-    database.close().await.unwrap();
+    database.close().unwrap();
     fixture.store = support::open(&fixture.directory).await;
     let time = async |channel| {
         let mut shown = voucher(10, 10, 1);

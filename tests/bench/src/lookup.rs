@@ -1,13 +1,11 @@
 //! B1: a payment by its transaction's hash, in process.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use salt402_protocol::{B256, ChainId};
 use salt402_store::{Options, Store};
 use salt402_tests::Anvil;
 use serde_json::json;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use crate::figures::{Times, at_most, beside, processor};
 use crate::load::{self, Connection};
@@ -25,7 +23,6 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     claims::fill(&store, rows).await?;
     from_memory(&store, rows).await?;
     from_sqlite(&store, rows).await?;
-    through_sqlx(&path, rows).await?;
     from_node().await?;
     store.close().await;
     Ok(())
@@ -70,34 +67,6 @@ async fn from_sqlite(store: &Store, rows: usize) -> anyhow::Result<()> {
     }
     let mean = start.elapsed().as_secs_f64() * 1e6 / f64::from(misses);
     beside(mean, "us", "mean of a hash that is not there");
-    Ok(())
-}
-
-/// The same row by a pool of sqlx's, as a program would do it that has no reason to do otherwise.
-async fn through_sqlx(path: &Path, rows: usize) -> anyhow::Result<()> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-    let measured = measure(LOOKUPS / 10, |index| {
-        let transaction = scattered(index, rows);
-        let pool = &pool;
-        async move {
-            let found = sqlx::query(
-                "SELECT p.*, c.cursor_number, k.claimant FROM payments p JOIN chains c ON c.chain_id = p.chain_id
-                 LEFT JOIN claims k ON k.payment_id = p.payment_id
-                 WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.canonical",
-            )
-            .bind(40_204_i64)
-            .bind(transaction.as_slice())
-            .fetch_all(pool)
-            .await?;
-            Ok(found.len())
-        }
-    })
-    .await?;
-    beside(measured.times.within(0.5) * 1000.0, "us", "instead: a pool of sqlx's over the same file, p50");
-    beside(measured.times.within(0.99) * 1000.0, "us", "instead: a pool of sqlx's over the same file, p99");
-    beside(measured.cpu_us, "us", "instead: a pool of sqlx's over the same file, processor time of one");
-    pool.close().await;
     Ok(())
 }
 
