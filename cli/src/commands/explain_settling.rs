@@ -37,7 +37,7 @@ pub(crate) fn lines(
     let settling = facilitator.settling(&config.folder);
     for chain in chains {
         let Some(here) = &chain.facilitated else { continue };
-        lines.push(format!("  on {}:", chain.profile.name));
+        lines.push(format!("  on {} ({}):", chain.profile.name, chain.profile.chain_id));
         for account in here.accounts(&config.folder)? {
             lines.push(format!("    sent by {}", account.address()));
         }

@@ -44,7 +44,7 @@ export async function facilitatorUnderTest(sites) {
  * @returns {Promise<Facilitator>} The facilitator.
  */
 export async function startOfficial(sites, signer = facilitator) {
-  const chains = Object.values(sites).map(({ anvil }) => ({ id: anvil.id, rpc: anvil.rpc }));
+  const chains = Object.values(sites).map(({ anvil, factory }) => ({ id: anvil.id, rpc: anvil.rpc, factory }));
   const { found, stop } = await start(process.execPath, ["official-facilitator.mjs"], {
     ready: /listening on (\S+)/,
     env: { FACILITATOR_CHAINS: JSON.stringify(chains), FACILITATOR_KEY: signer.key },
