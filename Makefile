@@ -110,7 +110,7 @@ test-rust: contracts proxies servers terminal ## Test the crates, and the whole 
 
 # Everything of x402's that the tests use is pinned, and lies in ignored folders of tests/clients.
 .PHONY: clients
-clients: tests/clients/node_modules/.stamp tests/clients/.venv/.stamp ## Install x402's own clients, servers and facilitator
+clients: tests/clients/node_modules/.stamp tests/clients/v1/node_modules/.stamp tests/clients/.venv/.stamp ## Install x402's own clients, servers and facilitator
 	@cargo build --locked --quiet --manifest-path tests/clients/reqwest/Cargo.toml
 
 .PHONY: x402-rs
@@ -121,6 +121,11 @@ tests/clients/node_modules/.stamp: tests/clients/package-lock.json tests/clients
 	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
 		echo "installing x402's packages from npm" && \
 		npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund && sha256sum $< >$@; fi
+
+tests/clients/v1/node_modules/.stamp: tests/clients/v1/package-lock.json tests/clients/v1/package.json
+	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
+		echo "installing x402's packages of version 1 from npm" && \
+		npm ci --prefix tests/clients/v1 --ignore-scripts --no-audit --no-fund && sha256sum $< >$@; fi
 
 tests/clients/.venv/.stamp: tests/clients/requirements.txt | venv
 	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \

@@ -39,6 +39,10 @@ pub enum Method {
         name: String,
         /// The version in it.
         version: String,
+        /// What creates the payer's contract, where it does not exist yet (ERC-6492): it is called first, in the same
+        /// transaction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deployment: Option<Deployment>,
     },
     /// Permit2, through x402's proxy for `exact`.
     Permit2Exact {
@@ -65,6 +69,15 @@ pub enum Method {
         /// The version in it.
         version: String,
     },
+}
+
+/// A call that creates a payer's contract (ERC-6492).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Who creates it. Only those that the operator allows are called.
+    pub factory: Address,
+    /// The calldata, as the payer's client made it.
+    pub calldata: Bytes,
 }
 
 /// A permit that gives Permit2 an allowance (EIP-2612).
@@ -95,12 +108,29 @@ impl Authorization {
         }
     }
 
+    /// What creates the payer's contract before it is settled, if anything does.
+    pub(crate) fn deployment(&self) -> Option<&Deployment> {
+        match &self.method {
+            Method::Eip3009 { deployment, .. } => deployment.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The same, and nothing is created for it.
+    #[must_use]
+    pub(crate) fn without_deployment(mut self) -> Self {
+        if let Method::Eip3009 { deployment, .. } = &mut self.method {
+            *deployment = None;
+        }
+        self
+    }
+
     /// The same with the hash of each signature in its place: what is left of it where it is not needed any more, and by which
-    /// it is known again.
+    /// it is known again. What creates the payer's contract is no part of what was signed.
     #[must_use]
     pub fn without_signatures(&self) -> Self {
         let hashed = |signature: &Bytes| Bytes::copy_from_slice(keccak256(signature).as_slice());
-        let mut left = Self { signature: hashed(&self.signature), ..self.clone() };
+        let mut left = Self { signature: hashed(&self.signature), ..self.clone() }.without_deployment();
         if let Method::Permit2Exact { permit: Some(permit) }
         | Method::Permit2Upto { permit: Some(permit), .. } = &mut left.method
         {

@@ -1,14 +1,14 @@
-//! From an authorization to the call that settles it, and from a receipt's logs to what was moved.
+//! From an authorization to the call that settles it.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use alloy_sol_types::{SolCall as _, SolEvent as _, sol};
-use salt402_chain::{Call, Log};
+use alloy_sol_types::{SolCall as _, sol};
+use salt402_chain::Call;
 use salt402_protocol::contracts::{
     IX402ExactPermit2Proxy as Exact, IX402Permit2Proxy as Shared, IX402UptoPermit2Proxy as Upto,
 };
-use salt402_protocol::foreign::{IMulticall3, IToken, MULTICALL3};
+use salt402_protocol::foreign::{IMulticall3, MULTICALL3};
 
-use crate::authorization::{Authorization, Method, TokenPermit};
+use crate::authorization::{Authorization, Deployment, Method, TokenPermit};
 
 sol! {
     interface IEip3009 {
@@ -58,9 +58,19 @@ impl Default for SettleContracts {
     }
 }
 
-/// The call that settles an authorization with this charge, in base units of the token. `None`: its signature does not fit the
-/// way it is settled.
+/// The call that settles an authorization with this charge, in base units of the token, and creates the payer's contract before, if
+/// the authorization says by what. `None`: its signature does not fit the way it is settled.
 pub fn settle_call(contracts: &SettleContracts, authorization: &Authorization, charge: U256) -> Option<Call> {
+    let call = token_call(contracts, authorization, charge)?;
+    // Where the settlement fails, the contract is not created either.
+    Some(
+        authorization
+            .deployment()
+            .map_or_else(|| call.clone(), |deployment| deploying(deployment, &call, false)),
+    )
+}
+
+fn token_call(contracts: &SettleContracts, authorization: &Authorization, charge: U256) -> Option<Call> {
     let Authorization { token, payer, payee, amount, nonce, valid_after, valid_before, signature, .. } =
         authorization;
     let nonce_bytes = B256::from(*nonce);
@@ -179,6 +189,15 @@ pub fn together<'a>(calls: impl IntoIterator<Item = &'a Call>, gas_limit: u64) -
     Call { to: MULTICALL3, value: U256::ZERO, data: data.into(), gas_limit: Some(gas_limit) }
 }
 
+/// One call of Multicall3 that creates a contract first, which may be there by then, and makes another call then.
+pub(crate) fn deploying(deployment: &Deployment, call: &Call, may_fail: bool) -> Call {
+    let Deployment { factory, calldata } = deployment;
+    let create = IMulticall3::Call3 { target: *factory, allowFailure: true, callData: calldata.clone() };
+    let then = IMulticall3::Call3 { target: call.to, allowFailure: may_fail, callData: call.data.clone() };
+    let data = IMulticall3::aggregate3Call { calls: vec![create, then] }.abi_encode();
+    Call { to: MULTICALL3, value: U256::ZERO, data: data.into(), gas_limit: call.gas_limit }
+}
+
 /// The question whether an authorization's nonce was used: the contract, and the calldata.
 pub fn is_used_call(contracts: &SettleContracts, authorization: &Authorization) -> Call {
     let (to, data) = match authorization.method {
@@ -208,72 +227,8 @@ pub fn is_used(authorization: &Authorization, answer: &[u8]) -> Option<bool> {
     })
 }
 
-/// What a settlement leaves in the logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
-    /// The token.
-    pub token: Address,
-    /// Who pays.
-    pub from: Address,
-    /// Who is paid.
-    pub to: Address,
-    /// How much arrives, in base units of the token.
-    pub value: U256,
-    /// The nonce that the token says it used.
-    pub nonce: Option<B256>,
-}
-
-impl Expected {
-    /// What settling an authorization with this charge leaves.
-    pub fn of(authorization: &Authorization, charge: U256) -> Self {
-        let nonce = B256::from(authorization.nonce);
-        let (value, nonce) = match &authorization.method {
-            Method::Eip3009 { .. } => (charge, Some(nonce)),
-            Method::CitrateFee { fee, .. } => (charge.saturating_sub(*fee), Some(nonce)),
-            Method::Permit2Exact { .. } | Method::Permit2Upto { .. } => (charge, None),
-        };
-        let Authorization { token, payer: from, payee: to, .. } = *authorization;
-        Self { token, from, to, value, nonce }
-    }
-
-    /// Whether a log is the transfer.
-    pub(crate) fn is_transfer(&self, log: &Log) -> bool {
-        log.contract == self.token
-            && IToken::Transfer::decode_log_data_validate(&log.content).is_ok_and(|transfer| {
-                transfer.from == self.from && transfer.to == self.to && transfer.value == self.value
-            })
-    }
-
-    /// Whether a log says that the nonce was used.
-    pub(crate) fn is_use(&self, log: &Log) -> bool {
-        log.contract == self.token
-            && IToken::AuthorizationUsed::decode_log_data_validate(&log.content)
-                .is_ok_and(|used| used.authorizer == self.from && Some(used.nonce) == self.nonce)
-    }
-}
-
-/// Which settlements the logs of a transaction show. Each transfer shows one.
-pub fn moved(expected: &[Expected], logs: &[Log]) -> Vec<bool> {
-    let mut used = vec![false; logs.len()];
-    let shown = expected.iter().map(|one| {
-        if one.nonce.is_some() && !logs.iter().any(|log| one.is_use(log)) {
-            return false;
-        }
-        let place = logs.iter().zip(&used).position(|(log, used)| !used && one.is_transfer(log));
-        match place.and_then(|place| used.get_mut(place)) {
-            Some(used) => {
-                *used = true;
-                true
-            }
-            None => false,
-        }
-    });
-    shown.collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::LogData;
     use salt402_protocol::ChainId;
 
     use super::*;
@@ -294,28 +249,7 @@ mod tests {
     }
 
     fn eip3009() -> Method {
-        Method::Eip3009 { name: "T".to_owned(), version: "1".to_owned() }
-    }
-
-    fn log(content: LogData) -> Log {
-        Log {
-            contract: Address::repeat_byte(0x70),
-            content,
-            transaction: B256::ZERO,
-            block_number: 1,
-            block_hash: B256::ZERO,
-            block_timestamp: None,
-        }
-    }
-
-    fn transfer(value: u64) -> Log {
-        let (from, to) = (Address::repeat_byte(1), Address::repeat_byte(2));
-        log(IToken::Transfer { from, to, value: U256::from(value) }.encode_log_data())
-    }
-
-    fn used(nonce: u64) -> Log {
-        let (authorizer, nonce) = (Address::repeat_byte(1), B256::from(U256::from(nonce)));
-        log(IToken::AuthorizationUsed { authorizer, nonce }.encode_log_data())
+        Method::Eip3009 { name: "T".to_owned(), version: "1".to_owned(), deployment: None }
     }
 
     #[test]
@@ -338,6 +272,31 @@ mod tests {
             version: String::new(),
         };
         assert_eq!(settle_call(&contracts, &signed, signed.amount), None);
+    }
+
+    #[test]
+    fn a_wallet_is_created_before_the_call_and_never_without_it() {
+        let contracts = SettleContracts::default();
+        let plain = authorization(eip3009());
+        let call = settle_call(&contracts, &plain, plain.amount).unwrap();
+        let mut signed = plain.clone();
+        let deployment = Deployment { factory: Address::repeat_byte(0xfa), calldata: vec![7; 36].into() };
+        if let Method::Eip3009 { deployment: place, .. } = &mut signed.method {
+            *place = Some(deployment.clone());
+        }
+        let together = settle_call(&contracts, &signed, signed.amount).unwrap();
+        let calls = IMulticall3::aggregate3Call::abi_decode(&together.data).unwrap().calls;
+        let told: Vec<_> =
+            calls.iter().map(|one| (one.target, one.allowFailure, one.callData.clone())).collect();
+        assert_eq!(together.to, MULTICALL3);
+        assert_eq!(
+            told,
+            [(deployment.factory, true, deployment.calldata), (plain.token, false, call.data)],
+            "somebody may have created it by then, and alone it is not created"
+        );
+        // What creates it was not signed, and a retry may show the payment without it.
+        assert_eq!(signed.without_signatures(), plain.without_signatures());
+        assert_eq!(signed.id(), plain.id());
     }
 
     #[test]
@@ -373,19 +332,5 @@ mod tests {
         assert_eq!(is_used(&permit2, &word(4)), Some(false));
         assert_eq!(is_used(&permit2, &[]), None, "an address without code");
         assert_eq!(is_used(&authorization(eip3009()), &word(0)), Some(true));
-    }
-
-    #[test]
-    fn only_logs_of_exactly_this_movement_show_it_and_each_shows_one() {
-        let signed = authorization(eip3009());
-        let one = Expected::of(&signed, signed.amount);
-        let other = Expected { nonce: Some(B256::from(U256::from(6_u64))), ..one };
-        assert_eq!(moved(&[one], &[used(0x0105), transfer(100)]), [true]);
-        assert_eq!(moved(&[one], &[transfer(100)]), [false], "no nonce was used");
-        assert_eq!(moved(&[one], &[used(0x0105)]), [false], "nothing moved");
-        assert_eq!(moved(&[one], &[used(0x0105), transfer(99)]), [false], "a fee was taken");
-        assert_eq!(moved(&[one, other], &[used(0x0105), transfer(100), used(6)]), [true, false]);
-        let elsewhere = Log { contract: Address::repeat_byte(0x71), ..transfer(100) };
-        assert_eq!(moved(&[one], &[used(0x0105), elsewhere]), [false], "another token");
     }
 }

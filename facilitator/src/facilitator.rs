@@ -20,10 +20,10 @@ use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
 use crate::said::{OF_ANOTHER, digest_of, of_another, outcome_of, signed, taken, told, unavailable, used};
 use crate::settler::{Approved, Recorded, SettleFault, Settled, Settler};
 use crate::supported::supported;
-use crate::verify::facts::{Facts, FactsError, KnowsAccounts};
+use crate::verify::facts::{FactsError, KnowsAccounts};
 use crate::verify::held::{Held, NotHeld};
 use crate::verify::node_facts::NodeFacts;
-use crate::verify::payment::{self, Case, NoVerdict};
+use crate::verify::payment::{self, Case, NoVerdict, Verified};
 
 /// Verifies signed payments, and has them settled. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ impl Facilitator {
     }
 
     pub(crate) fn with(policy: Policy, accounts: Box<dyn KnowsAccounts>, settler: Arc<dyn Settler>) -> Self {
-        let (held, valid) = (Held::default(), Mutex::default());
+        let (held, valid) = (Held::new(policy.upto_held_for), Mutex::default());
         Self(Arc::new(Inner { policy, accounts, settler, held, valid }))
     }
 
@@ -232,8 +232,8 @@ impl Facilitator {
         let id = read.authorization.id();
         let recorded = self.0.settler.recorded(&read.authorization, id).await?;
         let case = Case { read: &read, id, recorded, held: U256::ZERO, is_fresh: true };
-        let payer_has_code = match self.check(case).await {
-            Ok(facts) => facts.payer.has_code,
+        let verified = match self.check(case).await {
+            Ok(verified) => verified,
             // It was unused when a server was told that it is valid. Whoever used it since, it may have paid the payee:
             // the settler looks for that, and sends nothing.
             Err(error) => {
@@ -241,13 +241,14 @@ impl Facilitator {
                 if !is_used || !self.was_valid(&read.authorization, key).await? {
                     return Err(error);
                 }
-                true
+                Verified { payer_has_code: true, deploys: false }
             }
         };
+        let authorization = read.authorization.clone();
         let approved = Approved {
-            authorization: read.authorization.clone(),
+            authorization: if verified.deploys { authorization } else { authorization.without_deployment() },
             charge: read.charge,
-            payer_has_code,
+            payer_has_code: verified.payer_has_code,
             caller: caller.map(|caller| caller.name.clone()),
             key: key.map(str::to_owned),
             payload: body.clone().into(),
@@ -298,7 +299,7 @@ impl Facilitator {
         read::read(request, &self.0.policy, rules, purpose, &moment)
     }
 
-    async fn judge(&self, request: &Request<'_>, caller: Option<&Caller>) -> Result<Facts, NoVerdict> {
+    async fn judge(&self, request: &Request<'_>, caller: Option<&Caller>) -> Result<(), NoVerdict> {
         let read = self.read(request, caller, Purpose::Verify)?;
         let authorization = &read.authorization;
         let id = authorization.id();
@@ -306,20 +307,18 @@ impl Facilitator {
         self.sees(authorization.chain).await?;
         let caller = caller.map(|caller| &*caller.name);
         loop {
-            let held = self.0.held.of_others(authorization, clock::now_s());
+            let now = clock::now_s();
+            let held = self.0.held.of_others(authorization, now);
             let case = Case { read: &read, id, recorded, held, is_fresh: false };
-            let facts = match self.check(case).await {
-                Ok(facts) => facts,
-                // It may have been claimed while it was looked at.
-                Err(error) => {
-                    let known = self.0.settler.known(authorization.chain, id).await?;
-                    return Err(known.map_or(error, |known| taken(&read, known).into()));
-                }
-            };
-            match self.0.held.hold(authorization, caller, held) {
+            // It may have been claimed while it was looked at.
+            if let Err(error) = self.check(case).await {
+                let known = self.0.settler.known(authorization.chain, id).await?;
+                return Err(known.map_or(error, |known| taken(&read, known).into()));
+            }
+            match self.0.held.hold(authorization, caller, held, now) {
                 Ok(()) => {
                     *self.valid().of_key(id) = signed(authorization);
-                    return Ok(facts);
+                    return Ok(());
                 }
                 // Another one of this payer was judged meanwhile, and holds some of the balance now.
                 Err(NotHeld::Changed) => recorded = self.recorded(&read, id).await?,
@@ -365,7 +364,7 @@ impl Facilitator {
     }
 
     /// Whether a payment would settle.
-    async fn check(&self, case: Case<'_>) -> Result<Facts, NoVerdict> {
+    async fn check(&self, case: Case<'_>) -> Result<Verified, NoVerdict> {
         let Inner { policy, accounts, settler, .. } = &*self.0;
         payment::verify(case, policy, &**accounts, &**settler).await
     }

@@ -1,6 +1,6 @@
 //! Signed x402 authorizations into settled transactions, each once.
 //!
-//! The rooms, bottom up; each imports only those before it: `authorization`, `settler`, `calls` and `policy`, the values;
+//! The rooms, bottom up; each imports only those before it: `authorization`, `settler`, `calls`, `moved` and `policy`, the values;
 //! `settle`, from an approved authorization to a transaction and its outcome; `read`, from a request to an authorization;
 //! `verify`, whether it would settle; `callers`, `said` and `supported`, who asks and what is said; `facilitator`, which a
 //! caller asks; [`http`], which serves it.
@@ -11,6 +11,7 @@ mod calls;
 mod facilitator;
 pub mod http;
 mod metrics;
+mod moved;
 mod policy;
 mod read;
 mod said;
@@ -23,12 +24,13 @@ mod testing;
 mod tests;
 mod verify;
 
-pub use authorization::{Authorization, Method, TokenPermit};
+pub use authorization::{Authorization, Deployment, Method, TokenPermit};
 pub use callers::{Caller, FacilitatorError};
-pub use calls::{Expected, SettleContracts, is_used, is_used_call, moved, settle_call, together};
+pub use calls::{SettleContracts, is_used, is_used_call, settle_call, together};
 pub use facilitator::Facilitator;
 pub use metrics::describe as describe_metrics;
 pub use metrics::settling::low_water;
+pub use moved::{Expected, moved};
 pub use policy::{
     CallerRules, CitratePolicy, GasCaps, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule,
     Simulation, TokenPolicy,

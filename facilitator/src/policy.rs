@@ -26,6 +26,8 @@ pub struct Policy {
     pub gas_caps: GasCaps,
     /// For how long what is known of an account is believed while no new block is seen.
     pub facts_for: Duration,
+    /// For how long a permit of `upto` that was called valid, and is not settled, holds its payer's balance against others.
+    pub upto_held_for: Duration,
 }
 
 impl Policy {
@@ -39,6 +41,7 @@ impl Policy {
             nonces: NonceCheck::Chain,
             gas_caps: GasCaps::default(),
             facts_for: Duration::from_secs(2),
+            upto_held_for: Duration::from_secs(600),
         }
     }
 
@@ -57,18 +60,22 @@ pub struct GasCaps {
     pub permit2_exact: u64,
     /// By Permit2, through the proxy for `upto`.
     pub permit2_upto: u64,
+    /// What creating the payer's contract may use besides (ERC-6492).
+    pub deployment: u64,
 }
 
 impl Default for GasCaps {
-    /// Several times what tokens need: about 70,000 by EIP-3009, 85,000 by Permit2 and 150,000 with a permit.
+    /// Several times what tokens need: about 70,000 by EIP-3009, 85,000 by Permit2 and 150,000 with a permit. Wallets are created
+    /// with 100,000 to 350,000.
     fn default() -> Self {
-        Self { eip3009: 300_000, permit2_exact: 400_000, permit2_upto: 400_000 }
+        Self { eip3009: 300_000, permit2_exact: 400_000, permit2_upto: 400_000, deployment: 500_000 }
     }
 }
 
 impl GasCaps {
     pub(crate) const fn of(&self, method: &Method) -> u64 {
         match method {
+            Method::Eip3009 { deployment: Some(_), .. } => self.eip3009.saturating_add(self.deployment),
             Method::Eip3009 { .. } | Method::CitrateFee { .. } => self.eip3009,
             Method::Permit2Exact { .. } => self.permit2_exact,
             Method::Permit2Upto { .. } => self.permit2_upto,
@@ -115,6 +122,9 @@ pub struct NetworkPolicy {
     pub upto_proxy: Option<Address>,
     /// Citrate's own facilitator contract, whose role the signers hold. `None`: it is not offered.
     pub citrate: Option<CitratePolicy>,
+    /// What may be called to create a payer's contract that does not exist yet (ERC-6492). It is called with calldata of the
+    /// payer's making, at the expense of whoever settles.
+    pub factories: Vec<Address>,
     /// After how long without a word of the indexer nothing is verified or settled: no outcome could be seen.
     pub stale_after: Duration,
 }
@@ -131,7 +141,7 @@ pub struct CitratePolicy {
 }
 
 impl NetworkPolicy {
-    /// With x402's own proxies, any payee, and without Citrate's own facilitator.
+    /// With x402's own proxies, any payee, and without Citrate's own facilitator or any factory.
     pub fn new(chain: ChainId, tokens: Vec<TokenPolicy>) -> Self {
         let (exact, upto) = (X402_EXACT_PROXY, X402_UPTO_PROXY);
         Self {
@@ -141,6 +151,7 @@ impl NetworkPolicy {
             exact_proxy: Some(exact),
             upto_proxy: Some(upto),
             citrate: None,
+            factories: Vec::new(),
             stale_after: Duration::from_secs(30),
         }
     }

@@ -40,7 +40,7 @@ impl std::fmt::Debug for Approved {
 #[async_trait]
 pub trait Settler: Send + Sync + 'static {
     /// What is already known of an authorization of a chain. Whoever asks again gets the first one's result, and nothing is checked
-    /// again. `None`: nothing was claimed, or it failed before anything could be sent and may be tried again.
+    /// again. `None`: nothing was claimed, or it failed before anything was sent and may be tried again.
     ///
     /// The id is made of the nonce alone, and anybody can read that off the chain. So whoever asks holds the terms
     /// against what was claimed, and tells nobody else's result.
@@ -49,7 +49,8 @@ pub trait Settler: Send + Sync + 'static {
     /// It could not be read.
     async fn known(&self, chain: ChainId, id: PaymentId) -> Result<Option<Known>, SettleFault>;
 
-    /// As [`Settler::known`], but waits for the outcome of one that is pending, as long as is configured.
+    /// As [`Settler::known`], but waits for the outcome of one that is pending, as long as is configured. `None` also for a charge
+    /// under `upto` that reverted, and that its payer can still make good.
     ///
     /// # Errors
     /// It could not be read.

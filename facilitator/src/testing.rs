@@ -231,6 +231,7 @@ impl Accounts {
             has_proxy: true,
             nonce: Nonce::New,
             contract_signature: Some(false),
+            deploys: None,
             is_fresh: true,
             simulation: Some(Ok(())),
             height: None,

@@ -20,7 +20,7 @@ const sales = [
   { name: "Citrate, wrapped SALT, by Permit2", chain: CITRATE, token: "wSALT", method: "permit2" },
   { name: "Base Sepolia, Salt, by EIP-3009", chain: BASE_SEPOLIA, token: "Salt" },
   // Its clients read the offer of version 2 where there is one.
-  { name: "Base Sepolia, Salt, version 1 of x402", chain: BASE_SEPOLIA, token: "Salt", dialects: ["x402-v1"], by: ["fetch-v1"] },
+  { name: "Base Sepolia, Salt, version 1 of x402", chain: BASE_SEPOLIA, token: "Salt", dialects: ["x402-v1"], by: ["fetch-v1", "x402-fetch", "x402-axios"] },
   { name: "Citrate, wrapped SALT, by upto", chain: CITRATE, token: "wSALT", native: true, upto: "0.000000000000001" },
 ];
 

@@ -2,19 +2,22 @@
 //
 //   node tests/clients/official-facilitator.mjs [PORT]
 //
-// FACILITATOR_CHAINS is JSON, [{"id": 40204, "rpc": "http://…"}], and FACILITATOR_KEY the key that pays for gas. It answers
+// FACILITATOR_CHAINS is JSON, [{"id": 40204, "rpc": "http://…", "factory": "0x…"}], where the factory may create payers' wallets and can be
+// left out, and FACILITATOR_KEY the key that pays for gas. It answers
 // GET /supported and /health, and POST /verify and /settle. What the classes throw is a 500 with {"error"}, as in x402's examples.
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { anvilAt } from "./support/anvil.mjs";
 import { officialFacilitator } from "./support/facilitator-classes.mjs";
 
-const chains = JSON.parse(process.env.FACILITATOR_CHAINS ?? "[]").map(({ id, rpc }) => anvilAt(id, rpc).chain);
+const named = JSON.parse(process.env.FACILITATOR_CHAINS ?? "[]");
+const chains = named.map(({ id, rpc }) => anvilAt(id, rpc).chain);
+const factories = Object.fromEntries(named.map(({ id, factory }) => [id, factory ? [factory] : []]));
 if (chains.length === 0 || !process.env.FACILITATOR_KEY) {
   console.error("FACILITATOR_CHAINS and FACILITATOR_KEY must be set; the head of this file says how");
   process.exit(2);
 }
-const facilitator = officialFacilitator(chains, process.env.FACILITATOR_KEY);
+const facilitator = officialFacilitator(chains, process.env.FACILITATOR_KEY, factories);
 
 const routes = {
   "GET /health": async () => ({ status: "ok" }),

@@ -35,6 +35,7 @@ mod facilitator_faults;
 mod facilitator_mutations;
 mod facilitator_races;
 mod facilitator_tokens;
+mod facilitator_wallets;
 mod faults;
 mod foreign;
 mod gateway_proxies;

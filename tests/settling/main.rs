@@ -86,7 +86,11 @@ impl Shop {
             valid_after: U256::ZERO,
             valid_before: U256::MAX,
             signature: [r.as_slice(), s.as_slice(), &[v]].concat().into(),
-            method: Method::Eip3009 { name: "Wrapped SALT".to_owned(), version: "1".to_owned() },
+            method: Method::Eip3009 {
+                name: "Wrapped SALT".to_owned(),
+                version: "1".to_owned(),
+                deployment: None,
+            },
         };
         Approved {
             charge: amount,

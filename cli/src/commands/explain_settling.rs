@@ -1,6 +1,6 @@
 //! What the facilitator settles, in words.
 
-use salt402_facilitator::Payees;
+use salt402_facilitator::{GasCaps, Payees};
 use salt402_protocol::Amount;
 use salt402_store::GasBudgets;
 
@@ -34,15 +34,15 @@ pub(crate) fn lines(
         }
         lines.push(line);
     }
+    let settling = facilitator.settling(&config.folder);
     for chain in chains {
         let Some(here) = &chain.facilitated else { continue };
-        lines.push(format!("  on {}:", chain.profile.name));
+        lines.push(format!("  on {} ({}):", chain.profile.name, chain.profile.chain_id));
         for account in here.accounts(&config.folder)? {
             lines.push(format!("    sent by {}", account.address()));
         }
-        lines.extend(settled(chain, here).into_iter().map(|line| format!("    {line}")));
+        lines.extend(settled(chain, here, &settling.gas_caps).into_iter().map(|line| format!("    {line}")));
     }
-    let settling = facilitator.settling(&config.folder);
     let gas = settling.gas_caps;
     lines.push(format!(
         "  for {} gas at most by EIP-3009, {} by Permit2, {} under upto; {} in one transaction",
@@ -54,7 +54,7 @@ pub(crate) fn lines(
     Ok(lines)
 }
 
-fn settled(chain: &ResolvedChain, here: &FacilitatedChain) -> Vec<String> {
+fn settled(chain: &ResolvedChain, here: &FacilitatedChain, caps: &GasCaps) -> Vec<String> {
     let mut lines = Vec::new();
     for token in &here.policy.tokens {
         let ways = match (token.eip3009, token.permit2) {
@@ -73,6 +73,13 @@ fn settled(chain: &ResolvedChain, here: &FacilitatedChain) -> Vec<String> {
         Payees::Any => "to anybody: whoever may ask has your keys pay the gas of any payment".to_owned(),
         Payees::Listed(payees) => format!("to {} alone", list(payees)),
     });
+    if !here.policy.factories.is_empty() {
+        let factories = list(&here.policy.factories);
+        lines.push(format!(
+            "wallets that do not exist yet are created by {factories}, for {} gas at most each: your keys pay it",
+            caps.deployment
+        ));
+    }
     let profile = &chain.profile;
     if let Some(low) = here.low_water {
         let units = Amount::to_units(low, profile.native_decimals);

@@ -83,6 +83,9 @@ pub(crate) struct FacilitatorConfig {
     locks: Option<PathBuf>,
     /// How long a payment must still be valid, so that it can be settled: 2 to 600.
     margin_s: u64,
+    /// For how long a permit of `upto` that was called valid holds its payer's balance against other payments, if it is not settled:
+    /// 10 to 86400. Longer than your servers work for a request.
+    upto_held_s: u64,
     /// When a settlement is tried on the node before it is called valid. `contracts`: where the payer has code, or where
     /// what is known is not enough. What is known is checked in any case.
     simulate: SimulateConfig,
@@ -160,6 +163,7 @@ impl Default for FacilitatorConfig {
             gas_per_day: GasPerDayConfig::default(),
             locks: None,
             margin_s: 6,
+            upto_held_s: 600,
             simulate: SimulateConfig::default(),
             nonces: NoncesConfig::default(),
         }
@@ -221,6 +225,7 @@ impl FacilitatorConfig {
                 NoncesConfig::Index => NonceCheck::Index,
             },
             gas_caps: self.gas.caps(),
+            upto_held_for: Duration::from_secs(self.upto_held_s),
             ..Policy::new(networks)
         }
     }
@@ -299,6 +304,7 @@ impl FacilitatorConfig {
         self.gas_per_day.check()?;
         within("batch_delay_ms", self.batch_delay_ms, 0, 10_000)?;
         within("margin_s", self.margin_s, 2, 600)?;
+        within("upto_held_s", self.upto_held_s, 10, 86_400)?;
         if let Some(keys) = &self.keys {
             source::not_empty("facilitator.keys", keys)?;
         }

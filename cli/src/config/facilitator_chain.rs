@@ -4,8 +4,9 @@ use std::path::Path;
 
 use salt402_chain::Account;
 use salt402_facilitator::{CitratePolicy, NetworkPolicy, Payees, SignatureRule, TokenPolicy};
-use salt402_protocol::Amount;
-use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
+use salt402_protocol::foreign::MULTICALL3;
+use salt402_protocol::typed_data::{PERMIT2, X402_EXACT_PROXY, X402_UPTO_PROXY};
+use salt402_protocol::{Address, Amount};
 use serde::Deserialize;
 
 use super::error::ConfigError;
@@ -31,6 +32,9 @@ pub(crate) struct FacilitatedChainConfig {
     upto_proxy: Option<String>,
     /// Citrate's own `X402Facilitator`, of which the keys must hold the role. Left out: it is not used.
     citrate: Option<CitrateConfig>,
+    /// The factories that may be called to create a payer's wallet that does not exist yet (ERC-6492), before it pays by EIP-3009.
+    /// Your keys pay the gas of that. Left out: none, and such a wallet cannot pay.
+    factories: Vec<String>,
     /// The balance of a key below which it is reported as low, such as `1 SALT`. Left out: none is.
     low_water: Option<String>,
 }
@@ -153,12 +157,28 @@ impl FacilitatedChainConfig {
             );
             return Err(ConfigError::value(format!("{here}.citrate.token"), what));
         }
+        let exact_proxy = named("exact_proxy", &self.exact_proxy)?.unwrap_or(X402_EXACT_PROXY);
+        let upto_proxy = named("upto_proxy", &self.upto_proxy)?.unwrap_or(X402_UPTO_PROXY);
+        let factories = self.factories(&here)?;
+        let others = [PERMIT2, MULTICALL3, exact_proxy, upto_proxy];
+        let is_other = |factory: &Address| {
+            others.contains(factory)
+                || tokens.iter().any(|token| token.token == *factory)
+                || citrate.is_some_and(|own| own.contract == *factory)
+        };
+        if let Some(factory) = factories.iter().find(|factory| is_other(factory)) {
+            let what = format!(
+                "{factory} moves tokens, and is called with whatever a payer writes: name contracts that create wallets alone"
+            );
+            return Err(ConfigError::value(format!("{here}.factories"), what));
+        }
         Ok(FacilitatedChain {
             policy: NetworkPolicy {
                 payees: self.payees(&here, defaults)?,
-                exact_proxy: Some(named("exact_proxy", &self.exact_proxy)?.unwrap_or(X402_EXACT_PROXY)),
-                upto_proxy: Some(named("upto_proxy", &self.upto_proxy)?.unwrap_or(X402_UPTO_PROXY)),
+                exact_proxy: Some(exact_proxy),
+                upto_proxy: Some(upto_proxy),
                 citrate,
+                factories,
                 ..NetworkPolicy::new(defaults.profile.chain_id, tokens)
             },
             keys: self.keys(&here, shared_keys)?,
@@ -186,6 +206,14 @@ impl FacilitatedChainConfig {
             tokens.push(token);
         }
         Ok(tokens)
+    }
+
+    fn factories(&self, here: &str) -> Result<Vec<Address>, ConfigError> {
+        let key = format!("{here}.factories");
+        if self.factories.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(source::addresses(&key, Some(&self.factories))?.unwrap_or_default())
     }
 
     fn payees(&self, here: &str, defaults: &Defaults<'_>) -> Result<Payees, ConfigError> {
@@ -261,6 +289,7 @@ impl TokenConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::{MULTICALL3, PERMIT2};
     use crate::config::Config;
 
     const TOKEN: &str = "0xAa918302B94a4B0E75E01e019cc6b819B4F7c906";
@@ -300,6 +329,8 @@ mod tests {
         };
         let listed = format!("tokens = [{{ contract = \"{TOKEN}\" }}]\n");
         assert_eq!(complaint("", &(listed.clone() + &citrate(TOKEN))), "");
+        let factory = |contract: &str| format!("factories = [\"{contract}\"]");
+        assert_eq!(complaint("", &factory(ACCOUNT)), "");
         let by_permit2 = format!("tokens = [{{ contract = \"{TOKEN}\", eip3009 = false }}]\n");
         for (facilitator, chain, place) in [
             ("keys = []", String::new(), "facilitator.keys"),
@@ -316,8 +347,14 @@ mod tests {
             ("gas = { permit2_upto = 99999 }", String::new(), "facilitator.gas.permit2_upto"),
             // A key on this machine that holds what was earned.
             ("", format!("payees = [\"{TOKEN}\", \"{ACCOUNT}\"]"), "facilitator.keys[0]"),
-            ("", listed + &citrate(ACCOUNT), "facilitator.chains.citrate.citrate.token"),
+            ("", listed.clone() + &citrate(ACCOUNT), "facilitator.chains.citrate.citrate.token"),
             ("", by_permit2 + &citrate(TOKEN), "facilitator.chains.citrate.citrate.token"),
+            // A payer writes what it is called with.
+            ("", listed.clone() + &factory(TOKEN), "facilitator.chains.citrate.factories"),
+            ("", factory(&MULTICALL3.to_string()), "facilitator.chains.citrate.factories"),
+            ("", factory(&PERMIT2.to_string()), "facilitator.chains.citrate.factories"),
+            ("", factory("0x"), "facilitator.chains.citrate.factories[0]"),
+            ("gas = { deployment = 1 }", String::new(), "facilitator.gas.deployment"),
         ] {
             let said = complaint(facilitator, &chain);
             assert!(said.contains(place), "{facilitator} {chain}: {said:?}");

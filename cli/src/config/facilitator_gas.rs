@@ -23,6 +23,8 @@ pub(super) struct GasConfig {
     permit2_exact: u64,
     /// Of one by Permit2, of the scheme `upto`: 100000 to 10000000.
     permit2_upto: u64,
+    /// What creating a payer's wallet may use besides, by one of the `factories` of its chain: 100000 to 10000000.
+    deployment: u64,
 }
 
 /// The most gas of a day of a chain, which begins at midnight UTC. `0` means no limit.
@@ -42,8 +44,8 @@ pub(super) struct GasPerDayConfig {
 
 impl Default for GasConfig {
     fn default() -> Self {
-        let GasCaps { eip3009, permit2_exact, permit2_upto } = GasCaps::default();
-        Self { eip3009, permit2_exact, permit2_upto }
+        let GasCaps { eip3009, permit2_exact, permit2_upto, deployment } = GasCaps::default();
+        Self { eip3009, permit2_exact, permit2_upto, deployment }
     }
 }
 
@@ -55,8 +57,8 @@ impl Default for GasPerDayConfig {
 
 impl GasConfig {
     pub(super) fn caps(&self) -> GasCaps {
-        let Self { eip3009, permit2_exact, permit2_upto } = *self;
-        GasCaps { eip3009, permit2_exact, permit2_upto }
+        let Self { eip3009, permit2_exact, permit2_upto, deployment } = *self;
+        GasCaps { eip3009, permit2_exact, permit2_upto, deployment }
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
@@ -64,6 +66,7 @@ impl GasConfig {
             ("eip3009", self.eip3009),
             ("permit2_exact", self.permit2_exact),
             ("permit2_upto", self.permit2_upto),
+            ("deployment", self.deployment),
         ] {
             ConfigError::unless_within(format!("facilitator.gas.{key}"), gas, GAS)?;
         }

@@ -89,7 +89,7 @@ async fn answer(api: &Api, request: Request, wanted: Wanted) -> Response<Body> {
         return problem_for(wanted, &address_limited(wait));
     }
     let caller = match api.callers.admit(request.headers(), salt402_http::Caller::of(request.extensions())) {
-        Ok(caller) => caller.cloned(),
+        Ok(caller) => caller,
         Err(problem) => return problem_for(wanted, &problem),
     };
     let key = match one_value(request.headers(), KEY_HEADER) {
@@ -101,10 +101,8 @@ async fn answer(api: &Api, request: Request, wanted: Wanted) -> Response<Body> {
         Err(fault) => return problem_for(wanted, &fault.0),
     };
     let answer = match wanted {
-        Wanted::Verdict => api.facilitator.verify(&held.bytes, caller.as_ref()).await.map(ok),
-        Wanted::Settlement => {
-            api.facilitator.settle(&held.bytes, caller.as_ref(), key.as_deref()).await.map(ok)
-        }
+        Wanted::Verdict => api.facilitator.verify(&held.bytes, caller).await.map(ok),
+        Wanted::Settlement => api.facilitator.settle(&held.bytes, caller, key.as_deref()).await.map(ok),
     };
     answer.unwrap_or_else(|error: FacilitatorError| problem_for(wanted, &problem_of(error)))
 }

@@ -45,8 +45,12 @@ pub(crate) fn read(
         let detail = "this asset is not settled by EIP-3009 here";
         return Err(refuse(X402Reason::Eip3009NotSupported, detail));
     }
-    let method = method_of(request, signed, network, name, version)?;
-    let (signature, is_wrapped) = unwrap(&request.signature);
+    let mut method = method_of(request, signed, network, name, version)?;
+    let (signature, wrapped) = unwrap(&request.signature);
+    let is_wrapped = wrapped.is_some();
+    if let Method::Eip3009 { deployment, .. } = &mut method {
+        *deployment = wrapped.filter(|wrapped| network.factories.contains(&wrapped.factory));
+    }
     let authorization = Authorization {
         chain: network.chain,
         token: token.token,
@@ -77,7 +81,7 @@ fn method_of(
     match (is_citrate, signed.treasury, signed.fee) {
         (false, None, None) => {
             method(request, EIP3009)?;
-            Ok(Method::Eip3009 { name, version })
+            Ok(Method::Eip3009 { name, version, deployment: None })
         }
         (false, ..) => unsupported(
             "an authorization with treasury or fee is settled for assetTransferMethod citrateFee alone",

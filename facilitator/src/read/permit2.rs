@@ -96,7 +96,9 @@ fn read(
     method: Method,
     after_signature: Option<Refusal>,
 ) -> Read {
-    let (signature, is_wrapped) = unwrap(&request.signature);
+    // Permit2 moves nothing of a contract that has not allowed it, and one that does not exist cannot have.
+    let (signature, wrapped) = unwrap(&request.signature);
+    let is_wrapped = wrapped.is_some();
     let authorization = Authorization {
         chain: network.chain,
         token: token.token,

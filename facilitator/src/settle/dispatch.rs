@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use salt402_chain::{Call, Fees, NodeError, StateQuestion};
 use salt402_protocol::X402Reason;
 use salt402_store::{Cursor, GasCost, SettlementOutcome, SettlementRow, Slot, SlotState, SlotTransaction};
@@ -15,7 +15,7 @@ use salt402_http::clock;
 use crate::metrics::settling as metrics;
 use crate::settle::found::Use;
 use crate::settle::kept::{Kept, used_reason};
-use crate::settle::outcome::{expired, failure, is_valid_after};
+use crate::settle::outcome::{expired, failure, is_valid_after, may_be_claimed_again};
 use crate::settle::signer::filler;
 use crate::settle::stalled::Submitting;
 use crate::settle::task::{Task, Trouble};
@@ -45,7 +45,9 @@ impl Ready {
     /// Whether it may go with others. An account with code can make a call fail or expensive after it was asked for its gas,
     /// and so does nothing to others.
     fn is_sociable(&self) -> bool {
-        matches!(self.kept.authorization.method, Method::Eip3009 { .. } | Method::Permit2Exact { .. })
+        let authorization = &self.kept.authorization;
+        matches!(authorization.method, Method::Eip3009 { .. } | Method::Permit2Exact { .. })
+            && authorization.deployment().is_none()
             && !self.kept.payer_has_code
             && self.row.slots == 0
     }
@@ -142,18 +144,28 @@ impl Task {
         };
         let first = first.address();
         let (mut asked, mut questions) = (Vec::new(), Vec::new());
+        let mut created: Vec<Address> = Vec::new();
         for row in rows {
             let Some(kept) = Kept::of(&row) else {
                 let detail = "another version of this program claimed it, and its payload cannot be read";
-                let failed =
-                    failure(X402Reason::UnexpectedSettleError, detail.to_owned(), true, GasCost::default());
+                let reason = X402Reason::UnexpectedSettleError;
+                let failed = failure(reason, detail.to_owned(), row.slots == 0, GasCost::default());
                 self.conclude(&row, failed).await?;
                 continue;
             };
+            let kept = self.as_of_now(kept).await?;
+            if kept.authorization.deployment().is_some() {
+                let payer = kept.authorization.payer;
+                // The next block tells.
+                if created.contains(&payer) || self.is_being_created(payer).await? {
+                    continue;
+                }
+                created.push(payer);
+            }
             let call = calls::settle_call(&self.chain.contracts, &kept.authorization, row.claimed.charge.0);
             let Some(call) = call else {
                 let detail = "its signature must have 65 bytes".to_owned();
-                let failed = failure(X402Reason::ExactSignature, detail, true, GasCost::default());
+                let failed = failure(X402Reason::ExactSignature, detail, row.slots == 0, GasCost::default());
                 self.conclude(&row, failed).await?;
                 continue;
             };
@@ -254,7 +266,10 @@ impl Task {
                 let detail = "the nonce was used by a transaction that did not pay the payee".to_owned();
                 failure(used_reason(&kept.authorization.method), detail, false, GasCost::default())
             }
-            Ok(Use::None) => failure(reason, detail, true, GasCost::default()),
+            Ok(Use::None) => {
+                let again = may_be_claimed_again(row, &kept.authorization.method);
+                failure(reason, detail, again, GasCost::default())
+            }
             Err(Trouble::Store(error)) => return Err(error.into()),
             Err(trouble) => {
                 tracing::warn!(%trouble, payment = %row.claimed.payment, "whether it was settled elsewhere is not known");

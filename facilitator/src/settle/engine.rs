@@ -23,7 +23,7 @@ use crate::settle::lane::{Lane, Parts};
 use crate::settle::lock::{self, LockError};
 use crate::settle::options::{SettleChain, SettleOptions};
 use crate::settle::prune::prune;
-use crate::settle::results::{Results, fault};
+use crate::settle::results::{Purpose, Results, fault};
 use crate::settle::waiters::Waiters;
 use crate::settler::{Approved, Known, Recorded, SettleFault, Settled, Settler};
 
@@ -212,7 +212,7 @@ impl Engine {
 impl Settler for Engine {
     async fn known(&self, chain: ChainId, id: PaymentId) -> Result<Option<Known>, SettleFault> {
         match self.store.settlement(chain, id).await.map_err(fault)? {
-            Some(row) => self.results.known_of(row).await,
+            Some(row) => self.results.known_of(row, Purpose::Verify).await,
             None => Ok(None),
         }
     }
@@ -221,7 +221,7 @@ impl Settler for Engine {
         match self.store.settlement(chain, id).await.map_err(fault)? {
             Some(row) => {
                 let row = self.results.wait(row).await?;
-                self.results.known_of(row).await
+                self.results.known_of(row, Purpose::Settle).await
             }
             None => Ok(None),
         }

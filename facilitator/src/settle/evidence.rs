@@ -13,7 +13,8 @@ use salt402_protocol::transaction::{Whole, decode_whole};
 use salt402_protocol::{Payment, Source, SourceKind};
 
 use crate::authorization::{Authorization, Method};
-use crate::calls::{Expected, SettleContracts};
+use crate::calls::SettleContracts;
+use crate::moved::Expected;
 
 /// What a transaction shows of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

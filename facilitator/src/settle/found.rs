@@ -12,7 +12,8 @@ use salt402_protocol::foreign::IToken;
 use salt402_store::{Cursor, Elsewhere, SettlementRow, Store, StoreError};
 use tokio::time::Instant;
 
-use crate::calls::{self, Expected};
+use crate::calls;
+use crate::moved::Expected;
 use crate::settle::evidence::{Evidence, evidence};
 use crate::settle::kept::Kept;
 use crate::settle::task::{Task, Trouble};

@@ -33,6 +33,11 @@ impl Kept {
         if self.is_short { self.authorization } else { self.authorization.without_signatures() }
     }
 
+    /// The same, and nothing is created for it.
+    pub(super) fn without_deployment(self) -> Self {
+        Self { authorization: self.authorization.without_deployment(), ..self }
+    }
+
     /// A row with what is left of it when its signatures are not needed any more. One that cannot be read stays as it is.
     pub(super) fn shortened(mut row: SettlementRow) -> SettlementRow {
         if let Some(kept) = Self::of(&row) {

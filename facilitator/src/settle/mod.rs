@@ -14,6 +14,7 @@
 //! Whatever goes wrong, money moves once: the chain takes each signed nonce once. What the rows add is that no gas is spent
 //! twice, that every caller gets the first one's result, and that a result is never lost.
 
+mod deploying;
 mod dispatch;
 pub(crate) mod engine;
 mod evidence;

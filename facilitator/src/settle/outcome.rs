@@ -9,7 +9,8 @@ use salt402_store::{
 };
 
 use crate::authorization::Method;
-use crate::calls::{self, Expected};
+use crate::calls;
+use crate::moved::{self, Expected};
 use salt402_http::clock;
 
 use crate::metrics::settling as metrics;
@@ -20,6 +21,9 @@ use crate::settle::task::{Task, Trouble};
 /// In how many slots a settlement may be before it fails: once beside others, once alone, and once more where a slot was
 /// given up.
 const MOST_SLOTS: u64 = 3;
+
+/// In how many slots a charge under `upto` may be before it fails for good. A payer that makes it fail again and again costs gas.
+const MOST_CHARGES: u64 = 5;
 
 /// What the logs of a settlement must show. One whose payload cannot be read is told by its transfer alone.
 fn expected(row: &SettlementRow, kept: Option<&Kept>) -> Expected {
@@ -57,6 +61,12 @@ pub(super) fn failure(reason: X402Reason, detail: String, again: bool, cost: Gas
     SettlementOutcome::Failed { reason: reason.as_str().to_owned(), detail, again, cost }
 }
 
+/// Whether a settlement that failed may be claimed again. What was in a transaction cost gas, and its payer signs another one. But
+/// under `upto` the work was done for what is charged, and nobody else can settle it: its payer makes it good.
+pub(super) fn may_be_claimed_again(row: &SettlementRow, method: &Method) -> bool {
+    row.slots == 0 || (matches!(method, Method::Permit2Upto { .. }) && row.slots < MOST_CHARGES)
+}
+
 /// Whether an authorization can still be taken by a block after this time, in seconds since 1970.
 pub(super) fn is_valid_after(kept: &Kept, time: u64) -> bool {
     let last = kept.authorization.valid_before;
@@ -84,7 +94,7 @@ impl Task {
         let shown = if carries {
             let expected: Vec<_> =
                 rows.iter().zip(&kept).map(|(row, kept)| expected(row, kept.as_ref())).collect();
-            calls::moved(&expected, &receipt.logs)
+            moved::moved(&expected, &receipt.logs)
         } else {
             vec![false; rows.len()]
         };
@@ -131,7 +141,8 @@ impl Task {
     ) -> Result<SettlementOutcome, Trouble> {
         let method = &kept.authorization.method;
         let receipt = &mined.receipt;
-        let alone = carries && receipt.to != Some(MULTICALL3);
+        let is_together = receipt.to == Some(MULTICALL3) && kept.authorization.deployment().is_none();
+        let alone = carries && !is_together;
         let moved_nothing = || {
             let detail = format!(
                 "the transaction {} succeeded, and the token {} moved nothing, or something else",
@@ -151,6 +162,10 @@ impl Task {
             Use::None if alone && receipt.success => return Ok(moved_nothing()),
             Use::None => {}
         }
+        // It was claimed again since, and waits.
+        if row.state == SettlementState::Queued {
+            return Ok(SettlementOutcome::Again { detail: row.detail.clone().unwrap_or_default(), cost });
+        }
         // Another slot's transaction may have been the last one that could.
         if row.state != SettlementState::Sent {
             let detail = row.detail.clone().unwrap_or_default();
@@ -161,8 +176,13 @@ impl Task {
             let detail = "it expired before it was settled".to_owned();
             return Ok(failure(expired(method), detail, false, cost));
         }
-        if !alone && row.slots < MOST_SLOTS {
-            let detail = if carries {
+        let was_created = alone
+            && kept.authorization.deployment().is_some()
+            && self.is_created(kept.authorization.payer).await?;
+        if (!alone || was_created) && row.slots < MOST_SLOTS {
+            let detail = if was_created {
+                "its payer's contract was created by another transaction, and it is tried without that"
+            } else if carries {
                 "it failed beside others and is tried alone"
             } else {
                 "its transaction was replaced, and it is tried again"
@@ -171,7 +191,7 @@ impl Task {
         }
         let said = self.said(row, kept).await;
         let detail = format!("the transaction {} reverted{said}", receipt.transaction);
-        Ok(failure(transaction_failed(method), detail, false, cost))
+        Ok(failure(transaction_failed(method), detail, may_be_claimed_again(row, method), cost))
     }
 
     /// What the node says of a call that fails, for people.

@@ -13,6 +13,15 @@ use crate::settle::waiters::Waiters;
 use crate::settle::{found, kept};
 use crate::settler::{Known, SettleFault, Settled};
 
+/// What a claimed payment is looked up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Work may be done for it.
+    Verify,
+    /// The work was done, or the money is taken first.
+    Settle,
+}
+
 /// Says how settlements stand.
 pub(super) struct Results {
     pub(super) store: Store,
@@ -98,10 +107,16 @@ impl Results {
         Ok(self.store.settlement(chain, payment).await.map_err(fault)?.unwrap_or(row))
     }
 
-    pub(super) async fn known_of(&self, row: SettlementRow) -> Result<Option<Known>, SettleFault> {
+    /// What is known of a claimed payment, for whoever has it verified or settled. One that may be claimed again is not known. But
+    /// whoever has a charge verified that reverted would do the work for it once more.
+    pub(super) async fn known_of(
+        &self,
+        row: SettlementRow,
+        purpose: Purpose,
+    ) -> Result<Option<Known>, SettleFault> {
         let row = self.settled_since(row).await?;
-        // It may be claimed again, so nothing is known of it.
-        if row.state == SettlementState::Failed && row.again {
+        let was_sent = row.slots > 0 && purpose == Purpose::Verify;
+        if row.state == SettlementState::Failed && row.again && !was_sent {
             return Ok(None);
         }
         let authorization = kept::Kept::of(&row).map(kept::Kept::without_signatures);

@@ -138,7 +138,13 @@ impl Task {
             Err(error) => return Err(error.into()),
         };
         let rows = self.store.settlements_numbered(&slot.orders).await?;
-        let kept: Option<Vec<Kept>> = rows.iter().map(Kept::of).collect();
+        let mut kept: Option<Vec<Kept>> = Some(Vec::with_capacity(rows.len()));
+        for row in &rows {
+            match (Kept::of(row), &mut kept) {
+                (Some(one), Some(kept)) => kept.push(self.as_of_now(one).await?),
+                _ => kept = None,
+            }
+        }
         let time = self.time(cursor).await?;
         let wanted = last.carries
             && rows.iter().any(|row| row.state == SettlementState::Sent)

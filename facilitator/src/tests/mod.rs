@@ -1,5 +1,7 @@
 //! A facilitator over accounts that are values.
 
+mod deploying;
+mod holding;
 mod http;
 mod remembering;
 mod settling;

@@ -17,7 +17,7 @@ use salt402_protocol::x402::digest::Domain;
 use salt402_store::{Options, Store};
 use tokio::sync::watch;
 
-use crate::authorization::{Authorization, Method};
+use crate::authorization::{Authorization, Deployment, Method};
 use crate::policy::NonceCheck;
 use crate::testing::{PAYEE, TOKEN, policy};
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts as _, Nonce, Question};
@@ -31,6 +31,8 @@ struct Values {
     fault: Mutex<Option<NodeError>>,
     /// How the payer's code fails.
     failure: Mutex<Option<NodeError>>,
+    /// What the payer's code says of a signature.
+    word: Mutex<Bytes>,
     has_multicall: Mutex<bool>,
 }
 
@@ -98,7 +100,10 @@ impl Values {
             "4fe02b44" => Ok(U256::from(32).abi_encode().into()),
             "06fdde03" => Ok("Test".to_owned().abi_encode().into()),
             "3644e515" => Ok(Domain::of_token("Test", "1", ChainId::CITRATE, TOKEN).0.abi_encode().into()),
-            "1626ba7e" => self.failure.lock().unwrap().clone().map_or_else(|| Ok(Bytes::new()), Err),
+            "1626ba7e" => {
+                let word = self.word.lock().unwrap().clone();
+                self.failure.lock().unwrap().clone().map_or(Ok(word), Err)
+            }
             // Of wrapped SALT, which has no version.
             _ => Err(reverted()),
         }
@@ -150,6 +155,7 @@ async fn stand(nonces: NonceCheck) -> Stand {
         used: Mutex::default(),
         fault: Mutex::default(),
         failure: Mutex::default(),
+        word: Mutex::default(),
         has_multicall: Mutex::new(true),
     });
     let policy = crate::Policy { nonces, ..policy() };
@@ -175,7 +181,7 @@ fn authorization(nonce: u64, method: Method) -> Authorization {
 }
 
 fn by_token(nonce: u64) -> Authorization {
-    authorization(nonce, Method::Eip3009 { name: "Test".into(), version: "1".into() })
+    authorization(nonce, Method::Eip3009 { name: "Test".into(), version: "1".into(), deployment: None })
 }
 
 fn by_permit(nonce: u64) -> Authorization {
@@ -337,5 +343,41 @@ async fn a_failure_of_the_node_is_not_one_of_the_payers_code() {
             Err(FactsError::Node(_)) => assert!(!is_of_the_code, "{message}"),
             Err(other) => panic!("{message}: {other}"),
         }
+    }
+}
+
+/// The payer's contract is asked in the call that creates it, which nobody else waits for.
+#[tokio::test(start_paused = true)]
+async fn t14_a_contract_that_is_created_first_is_asked_in_one_call_with_its_factory() {
+    let stand = stand(NonceCheck::Chain).await;
+    let factory = Address::repeat_byte(0xfa);
+    let deployment = Some(Deployment { factory, calldata: vec![9; 36].into() });
+    let payment = authorization(7, Method::Eip3009 { name: "Test".into(), version: "1".into(), deployment });
+    let question = Question {
+        is_fresh: true,
+        most_gas: 800_000,
+        digest: Some(B256::repeat_byte(1)),
+        ..question(&payment)
+    };
+    let magic = Bytes::from([&[0x16, 0x26, 0xba, 0x7e], [0; 28].as_slice()].concat());
+    for (word, failure, has_multicall, deploys, signed) in [
+        (magic.clone(), None, true, true, true),
+        (vec![0; 32].into(), None, true, true, false),
+        (Bytes::new(), Some(reverted()), true, true, false),
+        // An address without code says nothing.
+        (Bytes::new(), None, true, false, false),
+        // Nor does Multicall3 where it is not.
+        (magic, None, false, false, false),
+    ] {
+        *stand.node.word.lock().unwrap() = word;
+        *stand.node.failure.lock().unwrap() = failure;
+        *stand.node.has_multicall.lock().unwrap() = has_multicall;
+        let facts = stand.facts.facts(&question).await.unwrap();
+        assert_eq!((facts.deploys, facts.contract_signature), (Some(deploys), Some(signed)));
+        let asked = stand.node.asked.lock().unwrap().drain(..).next().unwrap();
+        let calls: Vec<_> = asked.iter().filter_map(inside).collect();
+        let [calls] = &calls[..] else { panic!("{asked:?}") };
+        let targets: Vec<_> = calls.iter().map(|call| call.to).collect();
+        assert_eq!(targets, [factory, payment.payer]);
     }
 }

@@ -180,29 +180,6 @@ async fn what_is_charged_is_taken_if_it_is_there() {
     assert!(stand.settle(&charge(4, "0")).await.success, "nothing needs nothing");
 }
 
-#[tokio::test]
-async fn a_permit_that_has_expired_holds_nothing() {
-    let stand = Stand::new();
-    let mut first = request("upto", Payer::new(1).permit_upto(1));
-    stand.accounts.set(|facts| facts.payer.balance = Some(U256::from(PRICE)));
-    assert_eq!(stand.verdict(&first).await, "valid");
-    let exact = request("exact", Payer::new(1).authorize(1));
-    assert_eq!(stand.verdict(&exact).await, "invalid_exact_evm_insufficient_balance");
-    salt402_http::clock::set(std::time::Duration::from_secs(NOW + 301));
-    first = with(&first, "/paymentPayload/payload/permit2Authorization/nonce", "2");
-    assert_eq!(stand.verdict(&first).await, "permit2_deadline_expired");
-    let authorization = crate::Authorization { amount: U256::ZERO, ..crate::tests::some_permit() };
-    let held = crate::verify::held::Held::default();
-    held.hold(&crate::tests::some_permit(), None, U256::ZERO).unwrap();
-    assert_eq!(
-        held.of_others(&crate::Authorization { nonce: U256::from(9), ..authorization.clone() }, NOW),
-        U256::from(PRICE)
-    );
-    assert_eq!(held.of_others(&authorization, NOW), U256::ZERO, "its own is none of others");
-    let other = crate::Authorization { nonce: U256::from(9), ..authorization };
-    assert_eq!(held.of_others(&other, NOW + 301), U256::ZERO);
-}
-
 /// A server asks for each copy that it verified before the first was settled, and serves for each success.
 #[tokio::test]
 async fn of_many_copies_at_once_one_is_told_of_a_success() {
@@ -245,23 +222,6 @@ async fn permits_that_are_judged_at_once_cannot_promise_one_balance_many_times()
     let verdicts = futures::future::join_all(payments.iter().map(|payment| stand.verdict(payment))).await;
     let valid = verdicts.iter().filter(|verdict| **verdict == "valid").count();
     assert_eq!(valid, 10, "the balance is ten prices: {verdicts:?}");
-}
-
-/// Small permits use up the memory of what is open, and not the balance.
-#[tokio::test]
-async fn a_payer_with_too_many_open_permits_gets_no_more() {
-    let held = crate::verify::held::Held::default();
-    let permit = |nonce| crate::Authorization {
-        nonce: U256::from(nonce),
-        amount: U256::ONE,
-        ..crate::tests::some_permit()
-    };
-    let mut open: u64 = 0;
-    while held.hold(&permit(open), None, U256::from(open)).is_ok() {
-        open += 1;
-        assert!(open < 100_000, "there is no end");
-    }
-    assert_eq!(held.of_others(&permit(open), NOW), U256::from(open), "all that were called good are known");
 }
 
 /// Whoever did the work says what is charged. A payer that is a caller too would say 0.
@@ -326,21 +286,6 @@ async fn what_a_gateway_keeps_is_settled_with_its_key_alone_also_by_the_next_pro
         is_refused().await;
         assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
     }
-}
-
-/// Anybody can name a payer, and what is held of others must not be forgotten for that.
-#[tokio::test]
-async fn forged_payers_push_out_nobody() {
-    let held = crate::verify::held::Held::default();
-    held.hold(&crate::tests::some_permit(), None, U256::ZERO).unwrap();
-    for number in 0..100_000_u64 {
-        let payer = Address::left_padding_from(&number.to_be_bytes());
-        let forged = crate::Authorization { payer, ..crate::tests::some_permit() };
-        assert_eq!(held.of_others(&forged, NOW), U256::ZERO);
-        assert!(!held.is_of_another(&forged, Some("shop")));
-        held.release(&forged);
-    }
-    assert!(held.is_of_another(&crate::tests::some_permit(), Some("shop")));
 }
 
 /// Between the look at the row and the telling, its block may leave the chain. To say "told before" would make whoever paid pay

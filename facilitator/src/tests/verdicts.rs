@@ -300,27 +300,6 @@ async fn a_payer_with_code_is_judged_as_the_chain_would() {
 }
 
 #[tokio::test]
-async fn a_contract_that_does_not_exist_yet_cannot_pay() {
-    use alloy_sol_types::SolValue as _;
-    let stand = Stand::new();
-    let wrapped = |request: &Value| {
-        let signature = request["paymentPayload"]["payload"]["signature"].as_str().unwrap();
-        let inner: alloy_primitives::Bytes = signature.parse().unwrap();
-        let mut bytes = (Address::repeat_byte(1), alloy_primitives::Bytes::new(), inner).abi_encode_params();
-        bytes.extend(std::iter::repeat_n([0x64, 0x92], 16).flatten());
-        with(request, "/paymentPayload/payload/signature", alloy_primitives::hex::encode_prefixed(bytes))
-    };
-    assert_eq!(stand.verdict(&wrapped(&by_token())).await, "eip6492_factory_not_allowed");
-    assert_eq!(stand.verdict(&wrapped(&by_permit())).await, "eip6492_factory_not_allowed");
-    // Where it exists, what would create it is left out.
-    stand.accounts.set(|facts| {
-        facts.payer.has_code = true;
-        facts.contract_signature = Some(true);
-    });
-    assert_eq!(stand.verdict(&wrapped(&by_token())).await, "valid");
-}
-
-#[tokio::test]
 async fn a_token_permit_stands_in_for_an_allowance_if_the_chain_takes_it() {
     let sponsored = with(&by_permit(), "/paymentPayload/extensions", Payer::new(1).sponsoring());
     let info = "/paymentPayload/extensions/eip2612GasSponsoring/info";
@@ -454,7 +433,12 @@ async fn citrates_own_facilitator_is_paid_with_the_fee_that_was_signed() {
 async fn a_simulation_has_the_gas_of_a_settlement() {
     let mut policy = policy();
     policy.simulation = Simulation::Always;
-    policy.gas_caps = crate::GasCaps { eip3009: 110_000, permit2_exact: 120_000, permit2_upto: 130_000 };
+    policy.gas_caps = crate::GasCaps {
+        eip3009: 110_000,
+        permit2_exact: 120_000,
+        permit2_upto: 130_000,
+        deployment: 100_000,
+    };
     let stand = Stand::with(policy);
     for (payment, gas) in [(by_token(), 110_000), (by_permit(), 120_000), (upto(), 130_000)] {
         assert_eq!(stand.verdict(&payment).await, "valid");

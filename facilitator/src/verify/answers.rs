@@ -1,5 +1,7 @@
 //! What is asked of a chain about an authorization, and how the answers are read.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{SolCall, sol};
 use salt402_chain::{Call, NodeError, StateQuestion};
@@ -8,8 +10,10 @@ use salt402_protocol::x402::digest::Domain;
 use salt402_protocol::{B256, SignedNonce};
 
 use crate::authorization::Authorization;
+use crate::calls::deploying;
 use crate::verify::facts::{Facts, FactsError, Nonce, PayerFacts, Question, TokenFacts};
 use crate::verify::judge::is_permit2;
+use crate::verify::packed::IPacking;
 
 sol! {
     /// What is asked of tokens, of Permit2 and of payers' contracts.
@@ -74,6 +78,7 @@ pub(super) struct Parts {
     pub(super) has_proxy: Option<bool>,
     pub(super) nonce: Option<Nonce>,
     pub(super) contract_signature: Option<bool>,
+    pub(super) deploys: Option<bool>,
     pub(super) simulation: Option<Result<(), String>>,
     pub(super) height: Option<u64>,
 }
@@ -121,6 +126,10 @@ pub(super) fn ask(question: &Question<'_>, known: &Parts) -> Vec<(Part, StateQue
         let signature = authorization.signature.clone();
         let data = IAsked::isValidSignatureCall { hash, signature }.abi_encode().into();
         let call = Call { to: payer, value: U256::ZERO, data, gas_limit: Some(question.most_gas) };
+        let call = match authorization.deployment() {
+            Some(deployment) => deploying(deployment, &call, true),
+            None => call,
+        };
         asked.push((Part::ContractSignature, StateQuestion::View { from: None, call }));
     }
     if let Some((from, call)) = &question.simulate {
@@ -166,8 +175,15 @@ impl Parts {
                 Part::Domain => token.domain = word(ran(answer)?.ok()).map(Domain),
                 Part::ProxyCode => self.has_proxy = Some(has_code(answer)?),
                 Part::ContractSignature => {
-                    let magic = ran(answer)?.is_ok_and(|bytes| is_magic(&bytes));
-                    self.contract_signature = Some(magic);
+                    let said = ran(answer)?.ok();
+                    let said = if question.authorization.deployment().is_some() {
+                        let said = after_deployment(said.as_ref());
+                        self.deploys = Some(said.is_some());
+                        said.and_then(|answer| answer.success.then_some(answer.returnData))
+                    } else {
+                        said
+                    };
+                    self.contract_signature = Some(said.is_some_and(|bytes| is_magic(&bytes)));
                 }
                 Part::Simulation => self.simulation = Some(ran(answer)?.map(drop)),
                 Part::Height => self.height = number(said(answer)?).map(|height| height.saturating_to()),
@@ -186,6 +202,7 @@ impl Parts {
             has_proxy: self.has_proxy.ok_or_else(missing)?,
             nonce: self.nonce.ok_or_else(missing)?,
             contract_signature: self.contract_signature,
+            deploys: self.deploys,
             is_fresh,
             simulation: self.simulation,
             height: self.height,
@@ -200,6 +217,14 @@ fn said(answer: Result<Bytes, NodeError>) -> Result<Option<Bytes>, FactsError> {
         Err(error) if error.is_revert() => Ok(None),
         Err(error) => Err(FactsError::Node(error.to_string())),
     }
+}
+
+/// What a contract said after it was created. `None`: it was not, and nothing answered.
+fn after_deployment(answer: Option<&Bytes>) -> Option<IPacking::Answer> {
+    let answers = IPacking::aggregate3Call::abi_decode_returns(answer?).ok()?;
+    let [_, said] = <[_; 2]>::try_from(answers).ok()?;
+    // Calling an address without code succeeds, and says nothing.
+    (!said.success || !said.returnData.is_empty()).then_some(said)
 }
 
 fn has_code(answer: Result<Bytes, NodeError>) -> Result<bool, FactsError> {
@@ -253,8 +278,8 @@ fn nonce(authorization: &Authorization, answer: Option<Bytes>) -> Nonce {
     }
 }
 
-fn text<C: SolCall<Return = String>>(answer: Option<Bytes>) -> Option<String> {
-    answer.and_then(|bytes| C::abi_decode_returns(&bytes).ok())
+fn text<C: SolCall<Return = String>>(answer: Option<Bytes>) -> Option<Arc<str>> {
+    answer.and_then(|bytes| C::abi_decode_returns(&bytes).ok()).map(Arc::from)
 }
 
 /// A contract answers with the selector of `isValidSignature`, and zeros after it: tokens and Permit2 compare the whole word.

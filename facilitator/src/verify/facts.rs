@@ -1,5 +1,7 @@
 //! What a chain says of the accounts of an authorization.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256, U256};
 use async_trait::async_trait;
 use salt402_chain::Call;
@@ -44,6 +46,8 @@ pub(crate) struct Facts {
     pub(crate) nonce: Nonce,
     /// What the payer's code says of the signature. `None`: it was not asked.
     pub(crate) contract_signature: Option<bool>,
+    /// Whether there is code at the payer's address once its factory was called. `None`: it was not tried.
+    pub(crate) deploys: Option<bool>,
     /// Whether all that changes was asked of the chain for this question.
     pub(crate) is_fresh: bool,
     /// Whether the simulated call went through, or why not. `None`: nothing was simulated.
@@ -82,9 +86,9 @@ pub(crate) struct TokenFacts {
     /// Its EIP-712 domain. `None`: it does not say.
     pub(crate) domain: Option<Domain>,
     /// The name in it. `None`: it does not say.
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Arc<str>>,
     /// The version in it. `None`: it does not say.
-    pub(crate) version: Option<String>,
+    pub(crate) version: Option<Arc<str>>,
 }
 
 /// Why nothing is known.

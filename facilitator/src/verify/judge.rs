@@ -1,5 +1,7 @@
 //! The decision, as a function of what was signed and what is known.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256, U256};
 use salt402_protocol::X402Reason;
 use salt402_protocol::typed_data::{TransferWithAuthorization, TransferWithFeeAuthorization, exact, upto};
@@ -19,7 +21,7 @@ pub(crate) fn digest(authorization: &Authorization, proxy: Option<Address>) -> (
         authorization;
     let spender = proxy.unwrap_or_default();
     match &authorization.method {
-        Method::Eip3009 { name, version } => {
+        Method::Eip3009 { name, version, .. } => {
             let message = TransferWithAuthorization {
                 from: *payer,
                 to: *payee,
@@ -86,10 +88,20 @@ fn lacks_allowance(read: &Read, facts: &Facts, promised: U256) -> bool {
         && facts.payer.allowance.is_some_and(|it| left(it, promised) < read.charge)
 }
 
+/// Whether the payer's contract is created by the transaction that settles.
+pub(crate) fn deploys(authorization: &Authorization, facts: &Facts) -> bool {
+    !facts.payer.has_code && authorization.deployment().is_some()
+}
+
+/// Whether the payer has code when it is settled.
+fn is_contract(read: &Read, facts: &Facts) -> bool {
+    facts.payer.has_code || deploys(&read.authorization, facts)
+}
+
 /// Whether the payer's own word (ERC-1271) has to be known.
 pub(crate) fn needs_contract(read: &Read, facts: &Facts, key: &KeySignature) -> bool {
     let by_key = !is_permit2(&read.authorization) && read.token.signatures == SignatureRule::Key;
-    facts.payer.has_code && !(by_key && is_of(key, read.authorization.payer))
+    is_contract(read, facts) && !(by_key && is_of(key, read.authorization.payer))
 }
 
 /// Whether a settlement has to be simulated.
@@ -101,6 +113,7 @@ pub(crate) fn needs_simulation(read: &Read, facts: &Facts, promised: U256, polic
     // Its fee and its role are the contract's to know.
     let by_citrate = matches!(read.authorization.method, Method::CitrateFee { .. });
     unknown
+        || deploys(&read.authorization, facts)
         || by_permit
         || by_citrate
         || match policy {
@@ -179,7 +192,7 @@ fn by_token(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) -> R
     domain(authorization, facts)?;
     balance(read, facts, promised, X402Reason::InsufficientBalance)?;
     // Nothing else is wrong, and the payer's code does not stand behind the signature: so it is that.
-    let is_doubtful = facts.payer.has_code && facts.contract_signature != Some(true);
+    let is_doubtful = is_contract(read, facts) && facts.contract_signature != Some(true);
     let reason = if is_doubtful && read.token.signatures == SignatureRule::Unknown {
         X402Reason::ExactSignature
     } else {
@@ -218,14 +231,25 @@ fn by_permit2(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) ->
     simulated(facts, X402Reason::Permit2SimulationFailed)
 }
 
-/// A payer whose contract does not exist yet cannot sign, and nothing is created for it here.
+/// A payer whose contract does not exist yet can sign only if it is created before it pays.
 fn exists(read: &Read, facts: &Facts) -> Result<(), Refusal> {
-    if read.is_wrapped && !facts.payer.has_code {
-        let detail =
-            "the payer's contract does not exist yet, and its factory is not allowed here: deploy it first";
-        return Err(refuse(X402Reason::FactoryNotAllowed, detail));
+    match (read.is_wrapped && !facts.payer.has_code, read.authorization.deployment()) {
+        (true, None) => Err(not_created()),
+        (true, Some(deployment)) if facts.deploys == Some(false) => {
+            let detail = format!(
+                "the factory {} does not create the payer's contract ({}) with the calldata in the signature",
+                deployment.factory, read.authorization.payer
+            );
+            Err(refuse(X402Reason::SmartWalletDeploymentFailed, detail))
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// The refusal of a payer whose contract does not exist and is not created here.
+pub(crate) fn not_created() -> Refusal {
+    let detail = "the payer's contract does not exist yet, and its factory is not called here: factories that the operator allows                   are called for exact by EIP-3009 alone. Deploy it first";
+    refuse(X402Reason::FactoryNotAllowed, detail)
 }
 
 /// The signature as the contract would judge it.
@@ -233,7 +257,7 @@ fn signature(read: &Read, facts: &Facts, key: &KeySignature) -> Result<(), Refus
     let authorization = &read.authorization;
     let by_key = is_of(key, authorization.payer);
     let by_contract = facts.contract_signature == Some(true);
-    let is_accepted = match (facts.payer.has_code, is_permit2(authorization), read.token.signatures) {
+    let is_accepted = match (is_contract(read, facts), is_permit2(authorization), read.token.signatures) {
         (false, ..) | (true, false, SignatureRule::Key) => by_key,
         (true, true, _) | (true, false, SignatureRule::Contract) => by_contract,
         // The simulation has the last word. What neither a key nor a contract stands behind needs none.
@@ -243,7 +267,7 @@ fn signature(read: &Read, facts: &Facts, key: &KeySignature) -> Result<(), Refus
         return Ok(());
     }
     let refusal = wrong_signature(authorization, key);
-    if facts.payer.has_code {
+    if is_contract(read, facts) {
         let detail = "the payer has code, and the asset would not accept this signature: neither the payer's code does \
                       (ERC-1271), nor is it a signature of its key where that is enough";
         return Err(refuse(refusal.reason, detail));
@@ -261,13 +285,13 @@ fn token_exists(authorization: &Authorization, facts: &Facts) -> Result<(), Refu
 
 /// The domain of the requirements must be the contract's.
 fn domain(authorization: &Authorization, facts: &Facts) -> Result<(), Refusal> {
-    let (Method::Eip3009 { name, version } | Method::CitrateFee { name, version, .. }) =
+    let (Method::Eip3009 { name, version, .. } | Method::CitrateFee { name, version, .. }) =
         &authorization.method
     else {
         return Ok(());
     };
     let token = &facts.token;
-    let same = |known: &Option<String>, asked: &str| known.as_deref().is_none_or(|known| known == asked);
+    let same = |known: &Option<Arc<str>>, asked: &str| known.as_deref().is_none_or(|known| known == asked);
     let fits = token.domain.map_or_else(
         || same(&token.name, name) && same(&token.version, version),
         |domain| domain == Domain::of_token(name, version, authorization.chain, authorization.token),

@@ -115,8 +115,9 @@ impl KnowsAccounts for NodeFacts {
         if asked.is_empty() {
             return known.into_facts(is_fresh);
         }
-        if known.payer.is_none() {
+        if known.payer.is_none() && chain.head_noted.load(Ordering::Relaxed) != progress {
             self.note_head(authorization.chain, chain).await?;
+            chain.head_noted.store(progress, Ordering::Relaxed);
         }
         let (parts, questions): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         // A payer's code may be slow, and others must not wait for it.

@@ -8,7 +8,7 @@ use crate::calls::settle_call;
 use crate::policy::{NetworkPolicy, Policy};
 use crate::read::{Read, Refusal};
 use crate::settler::{Recorded, SettleFault, Settler};
-use crate::verify::facts::{Facts, FactsError, KnowsAccounts, Question};
+use crate::verify::facts::{FactsError, KnowsAccounts, Question};
 use crate::verify::judge::{self, digest, judge, needs_contract, needs_simulation};
 use crate::verify::signature::{KeySignature, recover};
 
@@ -50,7 +50,16 @@ pub(crate) struct Case<'a> {
     pub(crate) is_fresh: bool,
 }
 
-/// Whether a payment would settle now. Returns what is known of its accounts.
+/// How a payment settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verified {
+    /// Whether the payer has code when it is settled.
+    pub(crate) payer_has_code: bool,
+    /// Whether the payer's contract is created first.
+    pub(crate) deploys: bool,
+}
+
+/// Whether a payment would settle now.
 ///
 /// A payment that is refused by what was remembered is judged again by what is asked anew: memory never refuses. And what a
 /// block took from the balance may still be counted as promised, where the settler has not seen that block: whoever has too
@@ -60,16 +69,24 @@ pub(crate) async fn verify(
     policy: &Policy,
     accounts: &dyn KnowsAccounts,
     settler: &dyn Settler,
-) -> Result<Facts, NoVerdict> {
-    let Case { read, id, mut recorded, held, is_fresh } = case;
-    let authorization = &read.authorization;
+) -> Result<Verified, NoVerdict> {
+    let Case { mut read, id, mut recorded, held, is_fresh } = case;
+    let mut authorization = &read.authorization;
     let network = policy.network(authorization.chain).ok_or(FactsError::Chain(authorization.chain))?;
     let proxy = proxy(network, authorization);
     let (digest, forms) = digest(authorization, proxy);
     let key = recover(digest, &authorization.signature, forms);
     let has_code = if is_fresh { None } else { accounts.has_code(authorization) };
     without_questions(read, has_code, &key)?;
-    let most_gas = policy.gas_caps.of(&authorization.method);
+    // The same, where nothing has to be created for it: the payer's contract is there, or a key of its own signed.
+    let plain = authorization.deployment().map(|_| Read {
+        authorization: authorization.clone().without_deployment(),
+        is_wrapped: false,
+        ..read.clone()
+    });
+    if let Some(plain) = plain.as_ref().filter(|_| key == KeySignature::Of(authorization.payer)) {
+        (read, authorization) = (plain, &plain.authorization);
+    }
     let mut question = Question {
         authorization,
         id,
@@ -77,11 +94,12 @@ pub(crate) async fn verify(
         wants_height: false,
         proxy,
         is_fresh,
-        most_gas,
+        most_gas: policy.gas_caps.of(&authorization.method),
         digest: None,
         simulate: None,
     };
-    if key != KeySignature::Of(authorization.payer) {
+    // Whether a contract has to be created is to be known before it is asked.
+    if key != KeySignature::Of(authorization.payer) && authorization.deployment().is_none() {
         question.digest = Some(digest);
     }
     let mut left = READ_AGAIN;
@@ -89,6 +107,14 @@ pub(crate) async fn verify(
         question.wants_height = question.is_fresh && !recorded.promised.is_zero();
         let promised = recorded.promised.saturating_add(held);
         let facts = accounts.facts(&question).await?;
+        if let Some(plain) =
+            plain.as_ref().filter(|_| facts.payer.has_code && authorization.deployment().is_some())
+        {
+            (read, authorization) = (plain, &plain.authorization);
+            question.authorization = authorization;
+            question.most_gas = policy.gas_caps.of(&authorization.method);
+            (question.digest, question.simulate) = (None, None);
+        }
         let wants_contract = question.digest.is_none() && needs_contract(read, &facts, &key);
         let wants_simulation =
             question.simulate.is_none() && needs_simulation(read, &facts, promised, policy.simulation);
@@ -97,7 +123,10 @@ pub(crate) async fn verify(
         let verdict = judge(read, &facts, &key, promised);
         let is_final = facts.is_fresh && !wants_more;
         match verdict {
-            Ok(()) if !wants_more => return Ok(facts),
+            Ok(()) if !wants_more => {
+                let deploys = judge::deploys(authorization, &facts);
+                return Ok(Verified { payer_has_code: facts.payer.has_code || deploys, deploys });
+            }
             Err(refusal) if is_final => {
                 // What was not asked for is not known: it is asked with the next look.
                 let is_asked = question.wants_height || recorded.promised.is_zero();
@@ -127,7 +156,7 @@ pub(crate) async fn verify(
                 let detail = "the signature has not the 65 bytes that this way of settling takes";
                 return Err(judge::unfit_signature(authorization, detail).into());
             };
-            simulated.gas_limit = Some(most_gas);
+            simulated.gas_limit = Some(question.most_gas);
             let sender = sender(authorization, settler);
             question.simulate = Some((sender, simulated));
         }
@@ -152,7 +181,8 @@ fn without_questions(read: &Read, has_code: Option<bool>, key: &KeySignature) ->
         return read.after_signature.clone().map_or(Ok(()), Err);
     }
     if read.is_wrapped {
-        return Ok(());
+        let is_missing = has_code == Some(false) && authorization.deployment().is_none();
+        return if is_missing { Err(judge::not_created()) } else { Ok(()) };
     }
     match (has_code, &read.after_signature) {
         (Some(false), _) => Err(judge::wrong_signature(authorization, key)),

@@ -28,6 +28,8 @@ type Memory<K, V> = Recent<K, Option<Known<V>>>;
 pub(super) struct ChainFacts {
     pub(super) node: Joined,
     pub(super) head_time: AtomicU64,
+    /// At which progress of the index that time was read.
+    pub(super) head_noted: AtomicU64,
     pub(super) stale_after: Duration,
     /// When the index was last seen to go on.
     pub(super) seen_at: Mutex<Option<Instant>>,
@@ -54,6 +56,7 @@ impl ChainFacts {
             node: Joined::new(node),
             stale_after,
             head_time: AtomicU64::new(0),
+            head_noted: AtomicU64::new(u64::MAX),
             seen_at: Mutex::default(),
             payers: Mutex::default(),
             nonces: Mutex::default(),

@@ -69,8 +69,7 @@ impl Ledger {
             return self.settle(input, time);
         }
         if to == SettleContracts::default().upto_proxy {
-            // Nothing that a test has mined goes here.
-            return Upto::settleCall::abi_decode(input).ok().map(|_| Vec::new());
+            return self.charge(input, time);
         }
         // A plain transfer of coins.
         input.is_empty().then(Vec::new)
@@ -113,6 +112,23 @@ impl Ledger {
         Some(vec![(token, moved.encode_log_data()), (proxy, IX402Settled::Settled {}.encode_log_data())])
     }
 
+    /// A charge, through the proxy for `upto`.
+    fn charge(&mut self, input: &Bytes, time: u64) -> Option<Vec<Said>> {
+        let call = Upto::settleCall::abi_decode(input).ok()?;
+        let (token, most) = (call.permit.permitted.token, call.permit.permitted.amount);
+        let is_new = !self.permits.contains(&(call.owner, call.permit.nonce));
+        if !is_new || call.amount > most || U256::from(time) > call.permit.deadline {
+            return None;
+        }
+        let left = self.balances.get(&call.owner).copied().unwrap_or_default().checked_sub(call.amount)?;
+        self.permits.insert((call.owner, call.permit.nonce));
+        self.balances.insert(call.owner, left);
+        *self.balances.entry(call.witness.to).or_default() += call.amount;
+        let moved = IToken::Transfer { from: call.owner, to: call.witness.to, value: call.amount };
+        let proxy = SettleContracts::default().upto_proxy;
+        Some(vec![(token, moved.encode_log_data()), (proxy, IX402Settled::Settled {}.encode_log_data())])
+    }
+
     /// What a question to a contract answers.
     pub(crate) fn view(&self, to: Address, input: &Bytes) -> Option<Bytes> {
         if let Ok(call) = ITestPermit2::nonceBitmapCall::abi_decode(input) {
@@ -137,6 +153,9 @@ pub(crate) fn carried(to: Address, input: &Bytes) -> Vec<B256> {
         return calls.iter().flat_map(|call| carried(call.target, &call.callData)).collect();
     }
     if let Ok(call) = Exact::settleCall::abi_decode(input) {
+        return vec![B256::from(call.permit.nonce)];
+    }
+    if let Ok(call) = Upto::settleCall::abi_decode(input) {
         return vec![B256::from(call.permit.nonce)];
     }
     let call = ITestToken::transferWithAuthorizationCall::abi_decode(input);

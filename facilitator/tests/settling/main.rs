@@ -9,6 +9,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "a test prints its seed")]
 
+mod charges;
 mod crashes;
 mod ledger;
 mod node;

@@ -134,7 +134,7 @@ pub(crate) fn approved(payer: Address, nonce: u64, amount: u64) -> Approved {
         valid_after: U256::ZERO,
         valid_before: U256::from(START + 1_000_000),
         signature: [[3; 32].as_slice(), &[4; 32], &[27]].concat().into(),
-        method: Method::Eip3009 { name: "Test".to_owned(), version: "1".to_owned() },
+        method: Method::Eip3009 { name: "Test".to_owned(), version: "1".to_owned(), deployment: None },
     };
     Approved {
         charge: authorization.amount,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use alloy_primitives::Address;
 
+use crate::values::checksum::checksummed;
 use crate::values::text::serde_as_text;
 
 /// A chain's native coin (written `native`) or an ERC-20 token (written as its address).
@@ -68,7 +69,7 @@ pub fn parse_address(text: &str) -> Option<Address> {
     let address: Address = text.parse().ok()?;
     let mixed =
         digits.bytes().any(|b| b.is_ascii_uppercase()) && digits.bytes().any(|b| b.is_ascii_lowercase());
-    if mixed { Address::parse_checksummed(text, None).ok() } else { Some(address) }
+    (!mixed || checksummed(address).as_str() == text).then_some(address)
 }
 
 /// Serde for an [`Address`]. Accepts what [`parse_address`] accepts, and writes EIP-55.
@@ -77,11 +78,11 @@ pub mod checked_address {
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    use super::parse_address;
+    use super::{checksummed, parse_address};
 
     /// Writes the checksummed form.
     pub fn serialize<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(address)
+        serializer.serialize_str(checksummed(*address).as_str())
     }
 
     /// Reads an address, and its checksum where it has one.
@@ -101,7 +102,7 @@ pub mod maybe_checked_address {
     /// Writes the checksummed form.
     pub fn serialize<S: Serializer>(address: &Option<Address>, serializer: S) -> Result<S::Ok, S::Error> {
         match address {
-            Some(address) => serializer.collect_str(address),
+            Some(address) => super::checked_address::serialize(address, serializer),
             None => serializer.serialize_none(),
         }
     }

@@ -3,6 +3,7 @@
 //! This module imports no quote, payment or contract.
 
 pub mod asset;
+pub(crate) mod checksum;
 pub(crate) mod id;
 pub mod money;
 pub mod network;

@@ -2,6 +2,8 @@
 //!
 //! alloy hashes the text of each type for each message, which costs more than the rest. Here a type's hash is computed once.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use alloy_primitives::{Address, B256, Keccak256, U256, keccak256};
@@ -46,13 +48,51 @@ fn word(account: Address) -> B256 {
     account.into_word()
 }
 
+/// How many domains of tokens each thread remembers. Most payments are of few tokens.
+const REMEMBERED: usize = 8;
+
+/// A domain of a token, and what it was computed of.
+struct Known {
+    chain: ChainId,
+    token: Address,
+    name: String,
+    version: String,
+    domain: Domain,
+}
+
+thread_local! {
+    /// The newest last.
+    static KNOWN: RefCell<VecDeque<Known>> = const { RefCell::new(VecDeque::new()) };
+}
+
 /// An EIP-712 domain, as its separator: the one part of a digest that is the same for all messages to a contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Domain(pub B256);
 
 impl Domain {
-    /// The domain of a token, by the name and the version in it.
+    /// The domain of a token, by the name and the version in it. Those that come again are remembered.
     pub fn of_token(name: &str, version: &str, chain: ChainId, token: Address) -> Self {
+        let is_it = |known: &&Known| {
+            (known.chain, known.token) == (chain, token) && known.name == name && known.version == version
+        };
+        KNOWN.with_borrow_mut(|all| match all.iter().find(is_it) {
+            Some(known) => known.domain,
+            None => {
+                let domain = Self::computed(name, version, chain, token);
+                if all.len() >= REMEMBERED {
+                    all.pop_front();
+                }
+                // A text of whoever asks, of whatever length, is not kept.
+                if name.len() + version.len() <= 128 {
+                    let (name, version) = (name.to_owned(), version.to_owned());
+                    all.push_back(Known { chain, token, name, version, domain });
+                }
+                domain
+            }
+        })
+    }
+
+    fn computed(name: &str, version: &str, chain: ChainId, token: Address) -> Self {
         let chain = B256::from(U256::from(chain.get()));
         Self(hash_struct(&TOKEN_DOMAIN, [keccak256(name), keccak256(version), chain, word(token)]))
     }
@@ -162,6 +202,12 @@ mod tests {
             };
             let ours = Domain::of_token(&name, &version, chain, token);
             prop_assert_eq!(ours.0, domain.separator());
+            // What is remembered is of all of it.
+            prop_assert_eq!(Domain::of_token(&name, &version, chain, token), ours);
+            let other_chain = ChainId::new(id + 1).unwrap();
+            prop_assert_ne!(Domain::of_token(&name, &version, other_chain, token), ours);
+            prop_assert_ne!(Domain::of_token(&version, &format!("{name}x"), chain, token), ours);
+            prop_assert_ne!(Domain::of_token(&name, &version, chain, account(8)), ours);
             let (from, to, value) = (account(0), account(1), number(2));
             let (valid_after, valid_before, nonce) = (number(3), number(4), words[5]);
             let message = TransferWithAuthorization {

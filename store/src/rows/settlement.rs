@@ -160,7 +160,7 @@ pub struct SettlementRow {
     pub reason: Option<String>,
     /// The same in words.
     pub detail: Option<String>,
-    /// Whether it failed before anything of it was mined. Then it can be claimed again.
+    /// Whether it failed and can be claimed again.
     pub again: bool,
     /// Whether it was settled, now or before its block left the chain.
     pub settled_once: bool,
@@ -262,7 +262,7 @@ pub enum SettlementOutcome {
         reason: String,
         /// The same in words.
         detail: String,
-        /// Whether it can be claimed again. It cannot if it was ever in a transaction.
+        /// Whether it can be claimed again. It cannot if it was ever settled.
         again: bool,
         /// What it cost in this slot.
         cost: GasCost,

@@ -9,8 +9,8 @@ use crate::settlements::{attempts, gas, orders};
 use crate::store::Store;
 
 impl Store {
-    /// Claims a signed payment for settling, unless it is claimed. One that failed before anything of it was mined can be
-    /// claimed again. One that a verifier over this database has kept for a request is claimed with its key alone
+    /// Claims a signed payment for settling, unless it is claimed. One that failed and may be tried
+    /// again can be claimed again, over the same charge if it was ever sent. One that a verifier over this database has kept for a request is claimed with its key alone
     /// ([`PaymentId::settlement_key`](salt402_protocol::PaymentId::settlement_key)). Durable when this returns.
     ///
     /// # Errors
@@ -43,10 +43,13 @@ impl Write for Claim {
             return Ok(SettlementClaim::OfAnother);
         }
         let known = orders::of_payment(connection, new.chain, new.payment)?;
-        if let Some(row) = &known
-            && !(row.state == SettlementState::Failed && row.again)
-        {
-            return Ok(SettlementClaim::Known(row.clone()));
+        if let Some(row) = &known {
+            let may_again = row.state == SettlementState::Failed && row.again;
+            // What was sent stands for work that was done for this much.
+            let is_same = row.slots == 0 || row.claimed.charge == new.charge;
+            if !(may_again && is_same) {
+                return Ok(SettlementClaim::Known(row.clone()));
+            }
         }
         let moves = !new.charge.0.is_zero();
         if moves {

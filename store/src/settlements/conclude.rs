@@ -61,8 +61,7 @@ pub(super) fn apply(
             state: SettlementState::Failed,
             reason: Some(reason.clone()),
             detail: Some(detail.clone()),
-            // What was in a transaction may have cost gas.
-            again: *again && !row.settled_once && row.slots == 0,
+            again: *again && !row.settled_once,
             transaction: at.map(|(hash, _)| hash),
             block: at.map(|(_, number)| number),
             ..costs

@@ -56,6 +56,7 @@ const witnesses = {
  * @property {Way} way - The way of paying.
  * @property {import("../support/stand.mjs").Site} site - The chain.
  * @property {number} now - The time in seconds.
+ * @property {number} twin - Which of twins it is.
  * @property {object} requirements - What is asked for.
  * @property {object} fields - What is signed, as the payload has it.
  * @property {object} domain - The signing domain.
@@ -93,7 +94,7 @@ export function draftOf(way, { sites, payTo, now, facilitator, twin }, random) {
     mimeType: "",
   };
   const requirements = { ...common, ...(way.v1 ? first : { network: site.anvil.network, amount }), extra };
-  const base = { way, site, now, requirements, signer: payer };
+  const base = { way, site, now, twin, requirements, signer: payer };
   const nonce = `${random.hex(31)}${twin.toString(16).padStart(2, "0")}`;
   const [from, validAfter, end] = [payer.address, "0", String(now + 60)];
   if (way.method === "eip3009") {

@@ -42,17 +42,19 @@ export function facilitatorSigner(chain, key) {
  *
  * @param {import("viem").Chain[]} chains - The chains.
  * @param {`0x${string}`} key - The key that pays for gas.
+ * @param {Record<number, `0x${string}`[]>} factories - What may create payers' wallets (ERC-6492), by chain id.
  * @returns {x402Facilitator} The facilitator.
  */
-export function officialFacilitator(chains, key) {
+export function officialFacilitator(chains, key, factories = {}) {
   const facilitator = new x402Facilitator();
   for (const chain of chains) {
     const signer = facilitatorSigner(chain, key);
+    const config = { eip6492AllowedFactories: factories[chain.id] ?? [] };
     // Each chain by itself: a scheme's signer is bound to one node.
-    facilitator.register(`eip155:${chain.id}`, new ExactEvmScheme(signer));
+    facilitator.register(`eip155:${chain.id}`, new ExactEvmScheme(signer, config));
     facilitator.register(`eip155:${chain.id}`, new UptoEvmScheme(signer));
     const name = FIRST_VERSION_NAMES[chain.id];
-    if (name) facilitator.registerV1(name, new ExactEvmSchemeV1(signer));
+    if (name) facilitator.registerV1(name, new ExactEvmSchemeV1(signer, config));
   }
   return facilitator.registerExtension(EIP2612_GAS_SPONSORING);
 }

@@ -44,7 +44,7 @@ export async function facilitatorUnderTest(sites) {
  * @returns {Promise<Facilitator>} The facilitator.
  */
 export async function startOfficial(sites, signer = facilitator) {
-  const chains = Object.values(sites).map(({ anvil }) => ({ id: anvil.id, rpc: anvil.rpc }));
+  const chains = Object.values(sites).map(({ anvil, factory }) => ({ id: anvil.id, rpc: anvil.rpc, factory }));
   const { found, stop } = await start(process.execPath, ["official-facilitator.mjs"], {
     ready: /listening on (\S+)/,
     env: { FACILITATOR_CHAINS: JSON.stringify(chains), FACILITATOR_KEY: signer.key },
@@ -64,7 +64,12 @@ export function facilitatorAt(url, stop = async () => {}) {
   const headers = { "content-type": "application/json" };
   const ask = async (path, body) => {
     const text = typeof body === "string" ? body : JSON.stringify(body);
-    const response = await fetch(`${url}/${path}`, { method: "POST", headers, body: text });
+    const post = () => fetch(`${url}/${path}`, { method: "POST", headers, body: text });
+    // A server may close an idle connection just when it is used again. To verify does nothing, so it is asked once more.
+    const response = await post().catch((error) => {
+      if (path !== "verify") throw error;
+      return post();
+    });
     const answer = await response.text();
     try {
       return { status: response.status, body: JSON.parse(answer) };

@@ -12,7 +12,7 @@ import { freePort, root, start } from "./children.mjs";
  * @returns {string} The configuration.
  */
 export function configuration(sites, ports) {
-  const chains = Object.values(sites).map(({ anvil, deployments, tokens }) => {
+  const chains = Object.values(sites).map(({ anvil, deployments, tokens, factory }) => {
     const name = `anvil-${anvil.id}`;
     const listed = Object.values(tokens).map(({ address }) => `{ contract = "${address}" }`);
     return `
@@ -26,6 +26,7 @@ deployments = "${deployments}"
 [facilitator.chains.${name}]
 payees = ["*"]
 tokens = [${listed.join(", ")}]
+factories = ["${factory}"]
 `;
   });
   return `# Written by the tests. The key is in the environment variable SALT402_FACILITATOR_KEY.

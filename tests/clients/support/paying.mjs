@@ -16,10 +16,17 @@ export const clients = {
   reqwest: { run: [join(here, "reqwest/target/debug/salt402-clients-reqwest")], sponsors: false },
 };
 
+/** The clients of x402's version 1, which are packages of their own. */
+export const firstClients = {
+  "x402-fetch": { run: [process.execPath, "v1/fetch.mjs"] },
+  "x402-axios": { run: [process.execPath, "v1/axios.mjs"] },
+};
+
 /** Clients of other dialects of a 402, which our gateway alone speaks. */
 export const otherDialects = {
   mppx: { run: [process.execPath, "clients/mppx.mjs"] },
   "fetch-v1": { run: [process.execPath, "clients/fetch-v1.mjs"] },
+  ...firstClients,
 };
 
 /** The servers, and what they can sell. PyPI's needs a further package for extensions. */

@@ -51,6 +51,7 @@ export const tokenAbi = parseAbi([
  * @property {string} deployments - The folder with our deployment's file.
  * @property {Record<string, Token>} tokens - By a short name.
  * @property {Token} token - What payments are in where nothing else is said: wrapped SALT on Citrate, Salt on Base.
+ * @property {`0x${string}`} factory - Creates contract wallets, and facilitators may call it.
  * @property {`0x${string}`} wallet - A contract wallet (ERC-1271) of `owner`, with tokens and allowances.
  */
 
@@ -106,6 +107,7 @@ async function furnish(anvil) {
   const call = (from, to, functionName, args = [], value = 0n) =>
     anvil.act(from, to, encodeFunctionData({ abi: tokenAbi, functionName, args }), value);
   const wallet = await create(anvil, "ContractWallet", [owner.address]);
+  const factory = await create(anvil, "WalletFactory");
 
   const tokens = { Salt: { address: contracts.Salt, name: "Salt", version: "1", eip2612: true } };
   if (anvil.id === CITRATE) {
@@ -128,7 +130,7 @@ async function furnish(anvil) {
 
   await delegate(anvil, delegated, await create(anvil, "ContractWallet", [delegated.address]));
   await delegate(anvil, delegatedSilent, MULTICALL3);
-  return { anvil, deployments: folder, tokens, token: tokens.wSALT ?? tokens.Salt, wallet };
+  return { anvil, deployments: folder, tokens, token: tokens.wSALT ?? tokens.Salt, factory, wallet };
 }
 
 /** Has an account act as a contract does (EIP-7702). */

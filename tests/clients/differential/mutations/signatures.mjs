@@ -32,12 +32,13 @@ const setSignature = (draft, signature) => (draft.body.paymentPayload.payload.si
  *
  * @param {`0x${string}`} signature - What is inside.
  * @param {`0x${string}`} factory - The factory that is named.
+ * @param {`0x${string}`} calldata - What it is called with.
  * @returns {`0x${string}`} The envelope.
  */
-export function wrapped(signature, factory) {
+export function wrapped(signature, factory, calldata = "0x1234") {
   const inner = encodeAbiParameters(
     [{ type: "address" }, { type: "bytes" }, { type: "bytes" }],
-    [factory, "0x1234", signature],
+    [factory, calldata, signature],
   );
   return concatHex([inner, MAGIC]);
 }
