@@ -92,7 +92,7 @@ async fn grant(
             again_only: request.again_only,
         }),
         now_ms: now_ms(),
-        credit: new_credit(verifier, request, payment.id, (payment.payer, payment.asset, payment.amount)),
+        credit: new_credit(verifier, request, payment.id, (payment.payer, payment.amount)),
     };
     let result = verifier.store.claim(claim).await;
     if !matches!(result, Ok(ClaimResult::First { .. })) {

@@ -5,7 +5,7 @@ use salt402_protocol::api::{
     AccountEntry, AccountRequest, AccountView, CreditOfRequest, CreditView, DrawRequest, Drawn,
     OpenDrawsRequest, OpenDrawsResponse, VerifyRequest,
 };
-use salt402_protocol::{AccountId, Address, Amount, Asset, Code, PaymentId, Problem};
+use salt402_protocol::{AccountId, Address, Amount, Code, PaymentId, Problem};
 use salt402_store::{Account, AccountEvent, AccountEventKind, DrawResult, NewCredit, NewDraw};
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ pub(crate) fn new_credit(
     verifier: &Inner,
     request: &VerifyRequest,
     payment: PaymentId,
-    (payer, asset, amount): (Address, Asset, Amount),
+    (payer, amount): (Address, Amount),
 ) -> Option<Box<NewCredit>> {
     let asked = request.credit.as_ref()?;
     let derived = || verifier.keys.api_keys(payment.0).next().map(|key| key.hash());
@@ -35,7 +35,8 @@ pub(crate) fn new_credit(
         limits: asked.limits.clone(),
         amount,
         bonus: asked.bonus,
-        asset,
+        // What was signed may be the wrapped form of what is asked, and counts as that.
+        asset: request.requirement.asset,
         payer,
     }))
 }

@@ -67,7 +67,7 @@ pub(crate) async fn attempt_voucher(
     } else {
         None
     };
-    let bought = (grant.descriptor.payer, grant.descriptor.asset, grant.price);
+    let bought = (grant.descriptor.payer, grant.price);
     let new = NewVoucher { credit: new_credit(verifier, request, grant.payment, bought), ..new };
     let result = verifier.store.accept_voucher(new.clone()).await;
     if !matches!(&result, Ok(VoucherResult::Granted(grant)) if grant.first) {
