@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use salt402_paywall::{Authorized, Order};
+use salt402_paywall::{Authorized, Order, Paywall};
 use salt402_protocol::api::{DrawRequest, Drawn, PaymentView};
 use salt402_protocol::{Address, B256, Code, PaymentId, Problem};
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ pub(crate) async fn reserve(
         }
     };
     keys.wrong.good(client, shown.hash);
-    let payment = PaymentView { payer, amount, ..payment(gateway, draw) };
+    let payment = PaymentView { payer, amount, ..in_form_of_a_payment(paywall, draw) };
     let authorized = Authorized { question: None, ends_at: None, is_secret: true, kept_ms: KEPT_MS };
     let may = gateway.charging.reserve(&payment, order.sold.digest, &authorized).await;
     let (first, hold) = match may.map_err(|problem| given_up(problem, shown))? {
@@ -108,8 +108,7 @@ fn top_up(keys: &Keys, account: salt402_protocol::AccountId) -> String {
 }
 
 /// A reservation in the form of a payment. Nothing of it is on the chain.
-fn payment(gateway: &Inner, draw: PaymentId) -> PaymentView {
-    let paywall = &gateway.paywall;
+fn in_form_of_a_payment(paywall: &Paywall, draw: PaymentId) -> PaymentView {
     PaymentView {
         payment_id: draw,
         chain: paywall.chain,
