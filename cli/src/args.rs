@@ -6,6 +6,9 @@ use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use salt402_protocol::B256;
 use url::Url;
 
+pub(crate) use crate::config_path::ConfigPath;
+use crate::keys_args::KeysCommand;
+
 /// Lets an inference server be paid per request in SALT.
 #[derive(Debug, Parser)]
 #[command(name = "salt402", version, propagate_version = true)]
@@ -84,6 +87,9 @@ pub(crate) enum Command {
     /// See what requests used that are charged by use, and write off what cannot be settled
     #[command(subcommand)]
     Charges(ChargesCommand),
+    /// Make API keys with a balance, see them, and what was drawn of them
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// See what the facilitator settled, and have one that failed tried again
     #[command(subcommand)]
     Settlements(SettlementsCommand),
@@ -555,13 +561,6 @@ pub(crate) enum ConfigCommand {
     Check(ConfigPath),
     /// Print a commented configuration to start from
     Example,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct ConfigPath {
-    /// The configuration; any value can come from the environment instead, as SALT402__SECTION__KEY
-    #[arg(long, short, env = "SALT402_CONFIG", default_value = "salt402.toml", value_name = "FILE")]
-    pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Group)]

@@ -6,6 +6,8 @@
 mod args;
 mod commands;
 mod config;
+mod config_path;
+mod keys_args;
 mod listen;
 mod logging;
 mod out;
@@ -87,6 +89,7 @@ pub fn run() -> ExitCode {
             Command::Charges(ChargesCommand::List(list)) => commands::charges(&list).await,
             Command::Charges(ChargesCommand::Show(show)) => commands::show_charge(&show).await,
             Command::Charges(ChargesCommand::WriteOff(off)) => commands::write_charge_off(&off).await,
+            Command::Keys(command) => commands::keys(&command).await,
             Command::Settlements(SettlementsCommand::List(list)) => commands::settlements(&list).await,
             Command::Settlements(SettlementsCommand::Show(show)) => commands::show_settlement(&show).await,
             Command::Settlements(SettlementsCommand::Retry(retry)) => {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use salt402_http::clock::now_ms;
 use salt402_paywall::{Authorized, Capture, Moved, Paywall};
-use salt402_protocol::api::PaymentView;
+use salt402_protocol::api::{OpenDrawsRequest, PaymentView};
 use salt402_protocol::{Amount, Code, PaymentId, Problem, RequestDigest};
 use salt402_store::{Begun, Charge, ChargeState, NewCharge, Store, StoreError};
 use tokio::sync::{Notify, Semaphore};
@@ -41,8 +41,6 @@ const MOST_OPEN: u64 = 64;
 const PAGE: u32 = 256;
 /// For how long an authorization must still be good when its request is run, in seconds.
 const LEAST_LEFT_S: u64 = 30;
-/// When a voucher's authorization is given up if nobody has its request run, in milliseconds.
-const VOUCHER_MS: u64 = 24 * 3600 * 1000;
 /// The pause after the first try. Each is twice the one before, up to the longest.
 const PAUSE_MS: u64 = 2_000;
 const LONGEST_PAUSE_MS: u64 = 60_000;
@@ -123,7 +121,7 @@ impl Charging {
         let left_s = authorized.ends_at.map(|ends_at| ends_at.saturating_sub(now_ms / 1000));
         let ends_at_ms = authorized
             .ends_at
-            .map_or(now_ms.saturating_add(VOUCHER_MS), |ends_at| ends_at.saturating_mul(1000));
+            .map_or(now_ms.saturating_add(authorized.kept_ms), |ends_at| ends_at.saturating_mul(1000));
         // What runs goes on.
         let too_late =
             left_s.is_some_and(|left| left < LEAST_LEFT_S) && !self.under_way.has(payment.payment_id);
@@ -181,6 +179,42 @@ impl Charging {
                 Err(Problem::new(Code::AccountLimited, detail).retry_after(PAUSE_MS))
             }
         }
+    }
+
+    /// Gives up what was begun and not charged: nothing is charged of it.
+    pub(crate) async fn release(&self, payment: PaymentId) -> Result<(), Problem> {
+        self.store.release_charge(payment).await.map_err(failed)?;
+        self.charged.notify_one();
+        Ok(())
+    }
+
+    /// Writes down what is charged of something that has several answers, which are on disk. What was charged before stays.
+    pub(crate) async fn charge(&self, payment: PaymentId, amount: Amount) -> Result<(), Problem> {
+        self.store.put_charged_outcome_unkept(payment, Some(amount)).await.map_err(failed)?;
+        self.charged.notify_one();
+        Ok(())
+    }
+
+    /// What was reserved of balances for so long, and not charged yet.
+    pub(crate) async fn open_draws(&self, age: Duration) -> Result<Vec<PaymentId>, Problem> {
+        let older_than_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let request = OpenDrawsRequest { claimant: self.paywall.claimant.clone(), older_than_ms };
+        Ok(self.paywall.verifier.open_draws(&request).await?.draws)
+    }
+
+    /// Has nothing charged of something that was reserved and never begun here.
+    pub(crate) async fn let_go(&self, draw: PaymentId) -> Result<(), Problem> {
+        let request = RequestDigest(Default::default());
+        let capture = Capture { payment: draw, request, amount: Amount::ZERO, question: None };
+        match self.paywall.capture(&capture).await {
+            Moved::Done(_) => Ok(()),
+            Moved::Pending(problem) | Moved::Refused(problem) => Err(problem),
+        }
+    }
+
+    /// Whether it is written down that something was begun.
+    pub(crate) async fn knows(&self, payment: PaymentId) -> Result<bool, Problem> {
+        Ok(self.store.charge(payment).await.map_err(failed)?.is_some())
     }
 
     /// What was charged for a payment, and what became of it: it is moved now, unless that takes longer than the paywall waits.

@@ -83,6 +83,7 @@ impl Dialect {
 /// The word that OpenAI has for a kind of error.
 const fn openai_type(status: u16) -> &'static str {
     match status {
+        401 => "authentication_error",
         402 => "payment_required",
         403 => "permission_error",
         429 => "rate_limit_error",
@@ -94,6 +95,7 @@ const fn openai_type(status: u16) -> &'static str {
 /// The word that Anthropic has for a kind of error.
 const fn anthropic_type(status: u16) -> &'static str {
     match status {
+        401 => "authentication_error",
         402 => "billing_error",
         403 => "permission_error",
         404 => "not_found_error",

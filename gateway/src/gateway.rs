@@ -15,6 +15,7 @@ use crate::charging::Charging;
 use crate::circuit::Circuits;
 use crate::claimant_lease::ClaimantLease;
 use crate::execution::{Deliveries, ExecutionLimits, Executions};
+use crate::keys::{KeyOptions, Keys};
 use crate::model_route::Routes;
 use crate::services::Services;
 use crate::sessions::Sessions;
@@ -60,6 +61,8 @@ pub struct GatewayOptions {
     pub browsers: Option<CorsLayer>,
     /// How often a kept answer is given again, within a minute, to those who show the payment without its quote id.
     pub bare_again: u32,
+    /// What is sold of balances, which API keys draw. `None`: no keys are taken.
+    pub keys: Option<KeyOptions>,
 }
 
 /// The paid front of an inference server. It is cheap to clone, and all clones are the same one.
@@ -86,6 +89,8 @@ pub(crate) struct Inner {
     pub(crate) addresses: Option<AddressLimits>,
     pub(crate) names: Names,
     pub(crate) browsers: Option<CorsLayer>,
+    /// The API keys. `None`: none are taken.
+    pub(crate) keys: Option<Keys>,
 }
 
 impl Gateway {
@@ -100,8 +105,10 @@ impl Gateway {
         };
         let executions = Executions::new(options.store.clone(), limits);
         let charged = Arc::clone(&executions.charged);
+        let charging = Charging::new(options.store.clone(), options.paywall.clone(), charged);
         Self(Arc::new(Inner {
-            charging: Charging::new(options.store.clone(), options.paywall.clone(), charged),
+            keys: options.keys.map(|keys| Keys::new(keys, charging.clone())),
+            charging,
             lease: ClaimantLease::of(&options.paywall),
             paywall: options.paywall,
             circuits: Circuits::new(&options.catalogue),
@@ -132,6 +139,9 @@ impl Gateway {
     pub fn begin(&self) {
         self.0.lease.begin(&self.0.paywall);
         self.0.charging.begin();
+        if let Some(keys) = &self.0.keys {
+            keys.begin();
+        }
         self.0.circuits.begin();
         self.0.service_circuits.begin();
     }
@@ -142,6 +152,9 @@ impl Gateway {
         self.0.service_circuits.finish().await;
         self.0.executions.finish().await;
         self.0.deliveries.finish().await;
+        if let Some(keys) = &self.0.keys {
+            keys.finish().await;
+        }
         self.0.charging.finish().await;
         self.0.lease.finish().await;
     }

@@ -55,6 +55,10 @@ impl Sale for PricedRequest {
         &self.order
     }
 
+    fn names(&self) -> Vec<String> {
+        vec![self.name.clone()]
+    }
+
     fn meter(&self, ceiling: Amount) -> Meter {
         Meter::new(&self.model, self.quantities(), self.cost.clone(), ceiling)
     }

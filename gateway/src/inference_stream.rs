@@ -43,6 +43,10 @@ impl Sale for Streamed {
         self.0.order()
     }
 
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+
     fn meter(&self, ceiling: Amount) -> Meter {
         self.0.meter(ceiling)
     }

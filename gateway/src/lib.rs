@@ -3,11 +3,12 @@
 //!
 //! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `rows`, `turns`, `under_way`; `meter`;
 //! `reading`, `api`; `circuit`, `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`,
-//! `services`; `gateway`; `probe`; `paid`;
+//! `services`; `keys`; `gateway`; `probe`, `draws`; `paid`; `keyed`; `serving`, `balance`;
 //! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `discovery`; `apis`; `openapi`; `routes`.
 
 mod api;
 mod apis;
+mod balance;
 mod bare_proofs;
 mod batch;
 mod catalogue;
@@ -16,10 +17,13 @@ mod circuit;
 mod claimant_lease;
 mod dialect;
 mod discovery;
+mod draws;
 mod execution;
 mod gateway;
 mod inference;
 mod inference_stream;
+mod keyed;
+mod keys;
 mod kinds;
 mod measured;
 mod meter;
@@ -39,6 +43,7 @@ mod routes;
 mod routing;
 mod rows;
 mod services;
+mod serving;
 mod sessions;
 mod turns;
 mod under_way;
@@ -48,6 +53,7 @@ pub use api::{Api, Passed, Server};
 pub use batch::{BatchEntry, MOST_OF_A_BATCH, PricedBatch};
 pub use catalogue::{Catalogue, Model};
 pub use gateway::{BatchLimits, Gateway, GatewayOptions};
+pub use keys::{KeyOptions, KeyPlan};
 pub use model_route::{Route, RoutePrice, Routes};
 pub use priced_request::PricedRequest;
 pub use pricing::{

@@ -10,10 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, heade
 use futures::stream;
 use salt402_http::clock::since_ms;
 use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
-use salt402_paywall::{
-    Authorized, Decision, Granted, Moved, Order, Paywall, Presented, after_signature, asked_once, pays_again,
-    quote_required, shows_payment,
-};
+use salt402_paywall::{Authorized, Decision, Granted, Moved, Order, Paywall, Presented, quote_required};
 use salt402_protocol::api::{ClaimView, PaymentView};
 use salt402_protocol::{Amount, Code, Problem};
 use tokio::time::Instant;
@@ -53,6 +50,9 @@ pub(crate) trait Sale: Send + Sync + Sized + 'static {
     /// What counts what it uses, of which this much may be charged, in base units.
     fn meter(&self, ceiling: Amount) -> Meter;
 
+    /// The models that it is for, by the names that they are sold by.
+    fn names(&self) -> Vec<String>;
+
     /// Why nothing more is taken on for it, if that is so.
     fn full(&self) -> Option<Problem>;
 
@@ -75,22 +75,8 @@ impl<S, F> Reads<S> for F where
 {
 }
 
-/// Answers a request, in the words of a dialect.
-pub(crate) async fn serve<S: Sale>(
-    gateway: &Arc<Inner>,
-    request: Request,
-    dialect: Dialect,
-    read: impl Reads<S>,
-) -> Response<Body> {
-    let signs = pays_again(request.headers());
-    let shown = shows_payment(request.headers());
-    let answered = walk(gateway, request, dialect, read).await;
-    let answered = answered
-        .unwrap_or_else(|problem| dialect.problem(&if signs { after_signature(problem) } else { problem }));
-    asked_once(shown, answered)
-}
-
-async fn walk<S: Sale>(
+/// Answers a request that is paid for, or says how to pay.
+pub(crate) async fn walk<S: Sale>(
     gateway: &Arc<Inner>,
     request: Request,
     dialect: Dialect,
@@ -211,7 +197,7 @@ async fn redeem<S: Sale>(
 }
 
 /// The request, and the memory that it takes.
-async fn understand<S>(
+pub(crate) async fn understand<S>(
     gateway: &Inner,
     request: Request,
     read: impl Reads<S>,
@@ -228,7 +214,7 @@ pub(crate) fn unsold(gateway: &Inner, circuits: &Circuits, name: &str) -> Option
 }
 
 /// Why nothing may be paid for now, whatever it is: its answer could not be kept.
-fn unkept(gateway: &Inner) -> Option<Problem> {
+pub(crate) fn unkept(gateway: &Inner) -> Option<Problem> {
     let error = gateway.store.writable().err()?;
     tracing::warn!(%error, "nothing is sold while answers cannot be kept");
     let detail = "the server cannot store anything now, so nothing is sold: ask again later; whoever has paid does not pay \
@@ -238,7 +224,7 @@ fn unkept(gateway: &Inner) -> Option<Problem> {
 
 /// The answer that a payment paid for. `bare`: whether everybody can show it so. `authorized`: where what was used is charged.
 /// `took`: how long its verification took, and what came after it.
-async fn give(
+pub(crate) async fn give(
     gateway: &Inner,
     (presented, bare): (&Presented, bool),
     dialect: Dialect,

@@ -49,6 +49,10 @@ impl Sale for Passed {
         &self.order
     }
 
+    fn names(&self) -> Vec<String> {
+        vec![self.name.clone()]
+    }
+
     fn meter(&self, ceiling: Amount) -> Meter {
         Meter::new(&self.model, self.of.clone(), self.cost.clone(), ceiling)
     }

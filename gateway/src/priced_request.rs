@@ -87,7 +87,16 @@ impl PricedRequest {
         let by_use = catalogue.get(&request.model).is_some_and(|model| model.by_use);
         let order = |description, amount| {
             let (method, path) = (method.clone(), path.clone());
-            Order { method, path, sold: Sold::one(digest), before: None, amount, by_use, description }
+            Order {
+                method,
+                path,
+                sold: Sold::one(digest),
+                before: None,
+                amount,
+                by_use,
+                description,
+                credit: None,
+            }
         };
         Self::priced(catalogue, request, order)
     }

@@ -2,11 +2,11 @@
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
-use salt402_http::openapi::{documented, refusing};
+use salt402_http::openapi::{WITH_BODY, documented, refusing};
 use salt402_http::{
     PrometheusHandle, Token, check_token, finish, finish_over, health_route, limit_addresses, metrics_route,
 };
-use salt402_paywall::openapi::refuse_paid;
+use salt402_paywall::openapi::{PAID, refuse_paid};
 use salt402_protocol::Code;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +17,7 @@ use crate::batch::handler as batch;
 use crate::gateway::Gateway;
 use crate::openapi::{Document, inference_codes};
 use crate::routing::asked;
-use crate::{discovery, models, proxy, readiness};
+use crate::{balance, discovery, models, proxy, readiness};
 
 /// The gateway's API for strangers, which tells nothing about nodes. `metrics` serves `/metrics` to those who have the
 /// token.
@@ -33,6 +33,16 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
     for mut route in own.into_iter().chain(apis()) {
         refuse_paid(&mut route.1, &inference_codes());
         paid = paid.routes(route);
+    }
+    if gateway.0.keys.is_some() {
+        let mut buy = routes!(balance::buy);
+        let own = [Code::InvalidRequest, Code::AccountClosed, Code::NotReady];
+        refuse_paid(&mut buy.1, &[PAID, WITH_BODY, &own].concat());
+        paid = paid.routes(buy);
+        for looked in [routes!(balance::balance), routes!(balance::history)] {
+            paid = paid
+                .routes(refusing(looked, &[Code::KeyRefused, Code::AddressLimited, Code::MalformedHeader]));
+        }
     }
     let endpoints = endpoints(&gateway.0.catalogue, &paid.get_openapi().paths);
     let mut paid = paid.merge(endpoints);

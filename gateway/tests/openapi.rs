@@ -54,6 +54,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         addresses: None,
         names: Names { network: "citrate".into(), symbol: "SALT".into(), decimals: 18 },
         browsers: None,
+        keys: None,
         bare_again: 0,
     };
     router(Gateway::new(options), Some((metrics, Token::new("a token"))))

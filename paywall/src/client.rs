@@ -8,16 +8,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::redirect::Policy;
 use salt402_protocol::api::{
-    CaptureRequest, CaptureResponse, LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Reservation,
-    ReservationOutcome, ReserveRequest, Verdict, VerifyRequest,
+    AccountRequest, AccountView, CaptureRequest, CaptureResponse, CreditOfRequest, CreditView, DrawRequest,
+    Drawn, LeaseRequest, LeaseResponse, OpenDrawsRequest, OpenDrawsResponse, QuoteRequest, QuoteResponse,
+    Reservation, ReservationOutcome, ReserveRequest, Verdict, VerifyRequest,
 };
 use salt402_protocol::{Code, Problem};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// Longest answer of a verifier to a question of ours, in bytes. The longest there is has under 4 KiB.
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// Longest answer of a verifier to a question of ours, in bytes. The longest is a page of an account's history.
+const LONGEST_ANSWER: usize = 512 * 1024;
 
 /// Where payments are asked about.
 #[async_trait]
@@ -40,8 +41,32 @@ pub trait VerifierClient: Send + Sync + 'static {
     /// Writes down what is charged of an authorization whose amount is a ceiling. Durable when this returns; the first amount stays.
     async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem>;
 
+    /// What a payment bought, where that is a balance.
+    async fn credit(&self, _request: &CreditOfRequest) -> Result<CreditView, Problem> {
+        Err(no_balances())
+    }
+
+    /// Reserves what a request may cost of the balance of a key. Durable when this returns.
+    async fn draw(&self, _request: &DrawRequest) -> Result<Drawn, Problem> {
+        Err(no_balances())
+    }
+
+    /// What is reserved, and not charged yet.
+    async fn open_draws(&self, _request: &OpenDrawsRequest) -> Result<OpenDrawsResponse, Problem> {
+        Err(no_balances())
+    }
+
+    /// An account with a balance.
+    async fn account(&self, _request: &AccountRequest) -> Result<AccountView, Problem> {
+        Err(no_balances())
+    }
+
     /// Whether payments can be verified now; if not, why.
     async fn ready(&self) -> Result<(), String>;
+}
+
+fn no_balances() -> Problem {
+    Problem::new(Code::NotFound, "this verifier keeps no balances")
 }
 
 /// A verifier behind HTTP.
@@ -140,6 +165,22 @@ impl VerifierClient for RemoteVerifier {
 
     async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem> {
         self.ask("v1/captures", request, Duration::ZERO).await
+    }
+
+    async fn credit(&self, request: &CreditOfRequest) -> Result<CreditView, Problem> {
+        self.ask("v1/credits", request, Duration::ZERO).await
+    }
+
+    async fn draw(&self, request: &DrawRequest) -> Result<Drawn, Problem> {
+        self.ask("v1/draws", request, Duration::ZERO).await
+    }
+
+    async fn open_draws(&self, request: &OpenDrawsRequest) -> Result<OpenDrawsResponse, Problem> {
+        self.ask("v1/draws/open", request, Duration::ZERO).await
+    }
+
+    async fn account(&self, request: &AccountRequest) -> Result<AccountView, Problem> {
+        self.ask("v1/accounts", request, Duration::ZERO).await
     }
 
     async fn ready(&self) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! A request that is for sale: what it asks, as what it is sold, and for how much.
 
-use salt402_protocol::api::Usage;
+use salt402_protocol::api::{CreditRequest, Usage};
 use salt402_protocol::{Amount, RequestDigest};
 
 /// A request and its price.
@@ -22,6 +22,8 @@ pub struct Order {
     pub by_use: bool,
     /// What will be done, in words.
     pub description: String,
+    /// What is credited for it, where a balance is bought.
+    pub credit: Option<CreditRequest>,
 }
 
 /// What a payment pays for.

@@ -13,7 +13,7 @@ use crate::offer::{Dialects, Offer, SignedOffer, details};
 use crate::order::{Order, Sold};
 use crate::presented::Presented;
 use crate::shown::SignedPayment;
-use crate::signed::{self, Authorized, Capture, Granted, Moved, Scheme, Seller, SignedWay};
+use crate::signed::{self, Authorized, Capture, Granted, Moved, Scheme, Seller, SignedWay, VOUCHER_KEPT_MS};
 
 /// How long a proof may wait for its payment unless [`Paywall::wait`] says otherwise.
 const WAIT: Duration = Duration::from_secs(10);
@@ -200,7 +200,8 @@ impl Paywall {
                         code @ (Code::QuoteRequired
                         | Code::PaymentBeforeRestore
                         | Code::BeforeDatabase
-                        | Code::PaymentRefunded),
+                        | Code::PaymentRefunded
+                        | Code::AccountClosed),
                     detail,
                 },
                 None,
@@ -316,6 +317,7 @@ impl Paywall {
             again_only: presented.too_soon.is_some(),
             instance: self.instance,
             client: presented.client,
+            credit: order.credit.clone(),
         };
         self.verifier.verify(&request).await
     }
@@ -323,7 +325,12 @@ impl Paywall {
 
 /// A grant. What was granted before is charged as it was granted then, whatever the price says now.
 fn granted(payment: Box<PaymentView>, claim: ClaimView, bare: bool, sold: Sold) -> Granted {
-    let authorized = claim.by_use.then_some(Authorized { question: None, ends_at: None, is_secret: true });
+    let authorized = claim.by_use.then_some(Authorized {
+        question: None,
+        ends_at: None,
+        is_secret: true,
+        kept_ms: VOUCHER_KEPT_MS,
+    });
     Granted { payment, claim, authorized, bare, usage: sold.usage }
 }
 

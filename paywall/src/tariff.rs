@@ -137,6 +137,7 @@ impl Rule {
             description: self.description.clone(),
             method,
             path: target,
+            credit: None,
         }
     }
 }

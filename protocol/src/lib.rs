@@ -33,11 +33,12 @@ pub use proof::nonce::SignedNonce;
 pub use proof::voucher::Voucher;
 pub use proof::{Proof, nonce, voucher};
 pub use quote::{DatabaseMark, Quote, QuoteId, QuoteKey, QuoteKeys, Service, Terms};
+pub use values::api_key::{AccountId, ApiKey};
 pub use values::asset::Asset;
 pub use values::money::Amount;
 pub use values::network::ChainId;
 pub use values::request::RequestDigest;
-pub use values::{asset, money, network, request};
+pub use values::{api_key, asset, money, network, request};
 pub use wire::code::Code;
 #[cfg(feature = "openapi")]
 pub use wire::openapi;

@@ -103,6 +103,7 @@ async fn claims(store: &Store, rows: u64, claims: u64) {
                     limits: Default::default(),
                     usage: None,
                     now_ms: number,
+                    credit: None,
                 };
                 let one = Instant::now();
                 assert!(matches!(store.claim(claim).await.unwrap(), ClaimResult::First { .. }));

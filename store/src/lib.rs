@@ -28,6 +28,7 @@
 //! | `payments` | how payments are found, and the memory of recent ones |
 //! | `store` | the open database as all others hold it |
 //! | `chains` | which chain it is, where its index stands, what was read, what halts it |
+//! | `accounts` | prepaid balances that API keys draw |
 //! | `channels` | payment channels, and grants on their vouchers |
 //! | `incidents` | what an operator must know of, and the outbox that tells of it |
 //! | `grants` | claims, exposure, outcomes |
@@ -36,6 +37,7 @@
 //! | `reports` | what is told of a whole database |
 //! | `database` | opening one, and putting one back |
 
+mod accounts;
 mod chains;
 mod channels;
 mod database;
@@ -82,6 +84,10 @@ pub use payments::query::FEW;
 pub use payments::references::{OF_ONE, Referred};
 pub use reports::counts::Counts;
 pub use reports::overview::{ChainOverview, Overview};
+pub use rows::account::{
+    Account, AccountChange, AccountEvent, AccountEventKind, Changed, DrawResult, NewAccount, NewCredit,
+    NewDraw,
+};
 pub use rows::block::{Block, Cursor, HaltKind, Placed, Stretch};
 pub use rows::charge::{Begun, Captured, Charge, ChargeState, NewCapture, NewCharge, OpenCharges};
 pub use rows::claim::{ClaimLimits, ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};

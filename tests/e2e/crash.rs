@@ -105,6 +105,7 @@ impl Paid {
             again_only: false,
             instance: None,
             client: None,
+            credit: None,
         }
     }
 }

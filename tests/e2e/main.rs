@@ -40,6 +40,8 @@ mod faults;
 mod foreign;
 mod gateway_proxies;
 mod incidents;
+mod keys;
+mod keys_bought;
 mod many_sources;
 mod metrics;
 mod nodes;

@@ -119,6 +119,7 @@ async fn what_was_accepted_in_the_first_edition_is_claimed_and_nothing_more_is_a
         least_exit_delay: 0,
         late_ms: None,
         now_ms: u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap(),
+        credit: None,
     };
     let granted = store.accept_voucher(accepted).await.unwrap();
     assert!(matches!(granted, VoucherResult::Granted(_)), "{granted:?}");

@@ -78,7 +78,34 @@ fn yaml(name: &str) -> Value {
     serde_yaml_ng::from_str(&text).unwrap()
 }
 
-const SHOWN: [&str; 3] = ["x-payment-proof", "x-payment-quote", "x-payment-binding"];
+const SHOWN: [&str; 8] = [
+    "x-payment-proof",
+    "x-payment-quote",
+    "x-payment-binding",
+    "accept",
+    "payment-signature",
+    "x-payment",
+    "payment-authorization",
+    "x402-proof",
+];
+/// What pages may read of an answer.
+const READ: [&str; 15] = [
+    "x-payment-details",
+    "x-payment-code",
+    "retry-after",
+    "payment-required",
+    "payment-response",
+    "x-payment-response",
+    "www-authenticate",
+    "payment-receipt",
+    "x-payment-required",
+    "x-payment-amount",
+    "x-payment-asset",
+    "x-payment-network",
+    "x-payment-recipient",
+    "x-payment-domain",
+    "x-payment-requirements",
+];
 const TOLD: [&str; 3] = ["x-payment-payer", "x-payment-id", "x-payment-amount"];
 /// What asks a server to see another method or path than the one that was paid for.
 const TAKEN_AWAY: [&str; 6] = [
@@ -108,14 +135,13 @@ fn traefiks_configuration_names_the_headers_in_the_right_order() {
         assert_eq!(value, "", "an empty value removes");
     }
     let pages = &http["middlewares"]["pages"]["headers"];
-    for name in SHOWN {
+    // Browsers let every page send Accept.
+    for name in SHOWN.into_iter().filter(|name| *name != "accept") {
         let sent = pages["accessControlAllowHeaders"].as_array().unwrap();
         assert!(sent.iter().any(|sent| sent.as_str().unwrap().eq_ignore_ascii_case(name)), "{name}");
     }
-    assert_eq!(
-        pages["accessControlExposeHeaders"],
-        json!(["X-Payment-Details", "X-Payment-Code", "Retry-After"])
-    );
+    let read = pages["accessControlExposeHeaders"].as_array().unwrap().iter();
+    assert_eq!(read.map(|name| name.as_str().unwrap().to_lowercase()).collect::<Vec<_>>(), READ);
     let set = &http["middlewares"]["not-stored"]["headers"]["customResponseHeaders"];
     assert_eq!(set["Cache-Control"], "no-store, private");
 }
@@ -132,8 +158,8 @@ fn envoys_configuration_shows_what_salt402_needs_and_waits_for_a_block() {
     let hosts = &manager["route_config"]["virtual_hosts"];
     let pages = &hosts[0]["typed_per_filter_config"]["envoy.filters.http.cors"];
     let sent: Vec<_> = pages["allow_headers"].as_str().unwrap().split(", ").collect();
-    assert!(SHOWN.iter().all(|name| sent.contains(name)), "{sent:?}");
-    assert_eq!(pages["expose_headers"], "x-payment-details, x-payment-code, retry-after");
+    assert!(SHOWN.iter().all(|name| *name == "accept" || sent.contains(name)), "{sent:?}");
+    assert_eq!(pages["expose_headers"], READ.join(", "));
     let removed = &filters[1]["typed_config"]["mutations"]["request_mutations"];
     let taken_away = [&TOLD[..], &TAKEN_AWAY[..]].concat();
     assert_eq!(removed, &json!(taken_away.iter().map(|name| json!({ "remove": name })).collect::<Vec<_>>()));
@@ -160,7 +186,10 @@ fn envoys_configuration_shows_what_salt402_needs_and_waits_for_a_block() {
     let answers = &service["authorization_response"];
     assert_eq!(patterns(&answers["allowed_upstream_headers"]), TOLD);
     let refusals = patterns(&answers["allowed_client_headers"]);
-    for name in ["content-type", "x-payment-details", "x-payment-code", "retry-after", "cache-control"] {
+    let receipts = ["payment-response", "x-payment-response", "payment-receipt"];
+    let how = READ.into_iter().filter(|name| !receipts.contains(name));
+    for name in how.chain(["content-type", "content-security-policy", "cache-control", "vary"]) {
         assert!(refusals.iter().any(|known| known == name), "{name}");
     }
+    assert_eq!(patterns(&answers["allowed_client_headers_on_success"]), receipts);
 }

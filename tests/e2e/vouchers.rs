@@ -326,6 +326,7 @@ impl Crowd {
             again_only: false,
             instance: None,
             client: None,
+            credit: None,
         }
     }
 

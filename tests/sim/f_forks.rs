@@ -23,6 +23,7 @@ pub(crate) async fn claim(stage: &Stage<'_>, number: u64) -> ClaimResult {
         limits: Default::default(),
         usage: None,
         now_ms: 1,
+        credit: None,
     };
     stage.life.store.claim(claim).await.unwrap()
 }

@@ -247,6 +247,7 @@ fn f22_claims_are_made_on_what_is_read_while_the_rest_of_the_past_is_read() {
                 limits: Default::default(),
                 usage: None,
                 now_ms: 1,
+                credit: None,
             };
             match stage.life.store.claim(claim).await.unwrap() {
                 ClaimResult::First { .. } => granted += 1,

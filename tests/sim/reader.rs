@@ -412,6 +412,7 @@ impl Reader {
             limits: Default::default(),
             usage: None,
             now_ms: 1,
+            credit: None,
         })
     }
 

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use salt402_paywall::VerifierClient;
 use salt402_protocol::Problem;
 use salt402_protocol::api::{
-    CaptureRequest, CaptureResponse, LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Reservation,
-    ReservationOutcome, ReserveRequest, Verdict, VerifyRequest,
+    AccountRequest, AccountView, CaptureRequest, CaptureResponse, CreditOfRequest, CreditView, DrawRequest,
+    Drawn, LeaseRequest, LeaseResponse, OpenDrawsRequest, OpenDrawsResponse, QuoteRequest, QuoteResponse,
+    Reservation, ReservationOutcome, ReserveRequest, Verdict, VerifyRequest,
 };
 
 use crate::verify::verifier::Verifier;
@@ -34,6 +35,22 @@ impl VerifierClient for Verifier {
 
     async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem> {
         Self::capture(self, request).await
+    }
+
+    async fn credit(&self, request: &CreditOfRequest) -> Result<CreditView, Problem> {
+        Self::credit(self, request).await
+    }
+
+    async fn draw(&self, request: &DrawRequest) -> Result<Drawn, Problem> {
+        Self::draw(self, request).await
+    }
+
+    async fn open_draws(&self, request: &OpenDrawsRequest) -> Result<OpenDrawsResponse, Problem> {
+        Self::open_draws(self, request).await
+    }
+
+    async fn account(&self, request: &AccountRequest) -> Result<AccountView, Problem> {
+        Self::account(self, request).await
     }
 
     async fn ready(&self) -> Result<(), String> {

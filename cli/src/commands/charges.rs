@@ -101,7 +101,7 @@ fn line(charge: &Charge) -> String {
     let Charge { payment, chain, payer, ceiling, .. } = charge;
     let amount =
         charge.amount.map_or_else(|| "what is not known yet".to_owned(), |amount| amount.to_string());
-    let way = if charge.question.is_some() { "by signature" } else { "by voucher" };
+    let way = if charge.question.is_some() { "by signature" } else { "by voucher or API key" };
     format!("{payment} on {chain} by {payer}: {amount} of {ceiling} base units, {way}; {}", state(charge))
 }
 

@@ -9,6 +9,7 @@ mod explain;
 mod explain_prices;
 mod explain_settling;
 mod incidents;
+mod keys;
 mod pay;
 mod price;
 mod refund;
@@ -27,6 +28,7 @@ pub(crate) use channel::{
 pub(crate) use charges::{list as charges, show as show_charge, write_off as write_charge_off};
 pub(crate) use check::{check, example};
 pub(crate) use incidents::{list as incidents, settle};
+pub(crate) use keys::keys;
 pub(crate) use pay::pay;
 pub(crate) use price::price;
 pub(crate) use refund::refund;

@@ -19,6 +19,7 @@ use url::Url;
 
 use super::connections::ConnectionsConfig;
 use super::error::ConfigError;
+use super::keys::KeysConfig;
 use super::model_route::ModelRouteConfig;
 use super::prices::{AdjustmentConfig, Currency, PriceTexts, UsdConfig};
 use super::secret;
@@ -83,6 +84,9 @@ pub(crate) struct GatewayConfig {
     /// How often a kept answer is given again, within a minute, to those who show the payment without its quote id.
     #[serde(default = "bare_again")]
     pub(crate) bare_again: u32,
+    /// API keys, and the balances that they draw. Left out: none are taken.
+    #[serde(default)]
+    pub(crate) keys: Option<KeysConfig>,
     /// What a dollar buys, for prices in `USD`. Left out: prices are in the asset.
     #[serde(default)]
     pub(crate) usd: Option<UsdConfig>,
@@ -302,6 +306,9 @@ impl GatewayConfig {
         self.browsers()?;
         if let Some(usd) = &self.usd {
             usd.check(unit)?;
+        }
+        if let Some(keys) = &self.keys {
+            keys.options(unit)?;
         }
         self.connections.check("gateway")?;
         if let Some(verifier) = &self.verifier

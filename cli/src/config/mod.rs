@@ -9,6 +9,7 @@ mod facilitator_chain;
 mod facilitator_gas;
 mod forward_auth;
 mod gateway;
+mod keys;
 mod limits;
 mod model_route;
 mod moved;

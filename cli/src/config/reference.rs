@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Config;
 
 /// The tables in the order in which an operator needs them; `NAME` is a name of the operator's choice.
-const TABLES: [&str; 39] = [
+const TABLES: [&str; 41] = [
     "",
     "chains.NAME",
     "chains.NAME.nodes[]",
@@ -36,6 +36,8 @@ const TABLES: [&str; 39] = [
     "gateway.models.NAME.adjustments[]",
     "gateway.routes[]",
     "gateway.usd",
+    "gateway.keys",
+    "gateway.keys.plans[]",
     "gateway.services[]",
     "gateway.services[].paths[]",
     "gateway.connections",
@@ -170,7 +172,9 @@ fn kind(name: &str, schema: &Value) -> String {
         units.iter().find(|(end, _)| name.ends_with(end)).map_or("number", |(_, unit)| unit).to_owned()
     } else if is("boolean") {
         "`true` or `false`".to_owned()
-    } else if name.starts_with("price") || ["from", "most", "low_water"].contains(&name) {
+    } else if name.starts_with("price")
+        || ["from", "least", "most", "low_water", "amount_per_day"].contains(&name)
+    {
         "amount".to_owned()
     } else if is("string") {
         if schema["format"] == "uri" { "URL" } else { "text" }.to_owned()

@@ -91,6 +91,7 @@ pub(super) async fn serve(
         largest_kept: gateway.largest_kept_bytes,
         folder: config.path(&config.data),
         bare_again: gateway.bare_again,
+        keys: gateway.keys.as_ref().map(|keys| keys.options(&unit)).transpose()?,
         addresses: config.limits.addresses()?,
         names: payment.names(&config.chains)?,
         browsers: gateway.browsers()?,

@@ -91,7 +91,16 @@ impl Passed {
         let by_use = catalogue.get(&body.model).is_some_and(|model| model.by_use);
         let order = |description, amount| {
             let (method, path) = (method.clone(), path.clone());
-            Order { method, path, sold: Sold::one(digest), before: None, amount, by_use, description }
+            Order {
+                method,
+                path,
+                sold: Sold::one(digest),
+                before: None,
+                amount,
+                by_use,
+                description,
+                credit: None,
+            }
         };
         let name = body.model.clone();
         Self::of_model(api, name, catalogue, body, order)

@@ -10,7 +10,7 @@ use futures::{StreamExt as _, stream};
 use salt402_http::clock::now_ms;
 use salt402_http::problem_response;
 use salt402_paywall::after_signature;
-use salt402_protocol::{Code, Problem};
+use salt402_protocol::{Amount, Code, Problem};
 use salt402_store::{Store, StoredOutcome};
 use serde_json::{Value, json};
 
@@ -21,6 +21,10 @@ use crate::execution::Several;
 pub(super) fn answer(store: &Store, parts: Vec<Part>) -> Several {
     count(&parts);
     let kept_at_ms = parts.iter().filter_map(|part| part.kept.as_ref().ok()).max().copied();
+    let served = parts.iter().filter(|part| part.kept.is_ok()).fold(Amount::ZERO, |sum, part| {
+        // They are parts of one amount.
+        Amount(sum.0.saturating_add(part.worth.0))
+    });
     let problem = problem(&parts);
     let (mut response, begun) = match &problem {
         None => (Response::new(Body::empty()), "{\"results\":[".to_owned()),
@@ -41,7 +45,7 @@ pub(super) fn answer(store: &Store, parts: Vec<Part>) -> Several {
     if problem.is_none() {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    Several { response, kept_at_ms: kept_at_ms.unwrap_or_else(now_ms) }
+    Several { response, kept_at_ms: kept_at_ms.unwrap_or_else(now_ms), served }
 }
 
 /// What the whole answer says if something is to be run yet, or nothing is served.

@@ -1,5 +1,7 @@
 //! The route, and the sale that it makes.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
@@ -18,8 +20,9 @@ use crate::execution::{Given, Purchase};
 use crate::gateway::{Gateway, Inner};
 use crate::inference::InferenceResponse;
 use crate::meter::Meter;
-use crate::paid::{Sale, serve};
+use crate::paid::Sale;
 use crate::priced_request::PricedRequest;
+use crate::serving::serve;
 
 /// What a client is answered.
 #[derive(Serialize, ToSchema)]
@@ -75,6 +78,11 @@ impl Sale for PricedBatch {
 
     fn order(&self) -> &Order {
         &self.order
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names: BTreeSet<_> = self.requests().map(|request| request.name.clone()).collect();
+        names.into_iter().collect()
     }
 
     /// What its requests use is not counted: it costs less by being paid for at once.

@@ -85,7 +85,16 @@ impl PricedBatch {
         }
         let order = |description, amount| {
             let (method, path) = (method.clone(), path.clone());
-            Order { method, path, sold: Sold::one(digest), before: None, amount, by_use: false, description }
+            Order {
+                method,
+                path,
+                sold: Sold::one(digest),
+                before: None,
+                amount,
+                by_use: false,
+                description,
+                credit: None,
+            }
         };
         let mut entries = Vec::with_capacity(count);
         for (place, Object(request)) in requests.into_iter().enumerate() {

@@ -109,8 +109,12 @@ impl Stand {
 
     /// Reserves the ceiling, which is good for so many seconds after the start.
     async fn reserve(&self, good_for_s: u64) -> Result<May, Problem> {
-        let authorized =
-            Authorized { question: None, ends_at: Some(self.start_s + good_for_s), is_secret: true };
+        let authorized = Authorized {
+            question: None,
+            ends_at: Some(self.start_s + good_for_s),
+            is_secret: true,
+            kept_ms: 0,
+        };
         self.charging.reserve(&payment(), RequestDigest(B256::ZERO), &authorized).await
     }
 

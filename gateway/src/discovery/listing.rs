@@ -130,6 +130,19 @@ impl Inner {
             let path = model.endpoint.as_deref()?;
             sold(path, api_in_words(model.main_api()), vec![(name, model)])
         }));
+        if let Some(keys) = &self.keys {
+            let money =
+                |amount: Amount| format!("{} {}", amount.to_units(self.names.decimals), self.names.symbol);
+            let (least, most) = (money(keys.options.least), money(keys.options.most));
+            listed.push(Listed {
+                methods: post(),
+                path: "/v1/balance".to_owned(),
+                what: "a balance that an API key draws, for tools that take a base URL and a key".to_owned(),
+                price: format!("{least} to {most}, as the body says"),
+                fixed: None,
+                models: Vec::new(),
+            });
+        }
         listed.extend(self.services.rules().filter(|(_, rule)| !rule.amount.is_zero()).map(|(_, rule)| {
             let most = format!("{} {}", rule.amount.to_units(self.names.decimals), self.names.symbol);
             Listed {

@@ -36,12 +36,28 @@ pub(crate) struct Purchase {
     pub(crate) part: Option<PartOf>,
     /// What counts what is used, where that is charged. `None`: it was paid for.
     pub(crate) meter: Option<Arc<Meter>>,
+    /// Whether nobody can ask for it again.
+    pub(crate) once: bool,
 }
 
 impl Purchase {
     /// What a payment paid for.
     pub(crate) fn new(payment: Box<PaymentView>, first: bool, sold: String) -> Self {
-        Self { payment, first, sold, part: None, meter: None }
+        Self { payment, first, sold, part: None, meter: None, once: false }
+    }
+
+    /// How its failures go.
+    pub(crate) fn terms(&self) -> Terms {
+        match &self.meter {
+            _ if self.once => Terms::Once,
+            Some(_) => Terms::ByUse,
+            None => Terms::Paid,
+        }
+    }
+
+    /// The same, which nobody can ask for again.
+    pub(crate) fn once(self, once: bool) -> Self {
+        Self { once, ..self }
     }
 
     /// The same, charged by what is used of it.
@@ -49,14 +65,32 @@ impl Purchase {
         Self { meter, ..self }
     }
 
-    /// A part of it, by its place, with what it is worth of what was paid, in base units.
+    /// A part of it: of what is charged by what it uses, nothing is owed for a part that fails, as it is not charged. By its place, with what it is worth of what was paid, in base units.
     pub(crate) fn part(&self, place: u32, worth: Amount, sold: String) -> Self {
         let mut payment = self.payment.clone();
         let part = PartOf { payment: payment.payment_id, place };
         payment.payment_id = part.payment.part(place);
         payment.amount = worth;
-        Self { payment, first: self.first, sold, part: Some(part), meter: None }
+        Self {
+            payment,
+            first: self.first,
+            sold,
+            part: Some(part),
+            meter: None,
+            once: self.once || self.meter.is_some(),
+        }
     }
+}
+
+/// How a request is paid for, as far as its failures go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Terms {
+    /// It was paid for: what fails is run again, and owed if it is given up.
+    Paid,
+    /// What it uses is charged: what fails is run again, and charged nothing if it is given up.
+    ByUse,
+    /// The same, and nobody can ask for it again: what fails is given up at once.
+    Once,
 }
 
 /// A run without an answer.
@@ -151,23 +185,42 @@ pub(super) fn failed(attempt: &mut Unserved, most: u32, failed: Failed) -> Probl
     later(&attempt.detail, pause)
 }
 
-/// Notes on disk that an attempt failed. Returns what its payer is told. Where the request is charged by what it uses, `charged` is told
-/// when it is given up.
+/// Notes on disk that an attempt failed. Returns what its payer is told. `charged` is told when something is given up that is charged by
+/// what it uses.
 pub(super) async fn note_failed(
     store: &Store,
     most: u32,
     mut attempt: Unserved,
     why: Failed,
-    charged: Option<&Notify>,
+    terms: Terms,
+    charged: &Notify,
 ) -> Result<Problem, Problem> {
+    if terms == Terms::Once {
+        give_up(store, attempt.payment).await?;
+        charged.notify_one();
+        return Ok(unanswered(why));
+    }
     let told = failed(&mut attempt, most, why);
-    if let Some(charged) = charged.filter(|_| attempt.ended) {
+    if terms == Terms::ByUse && attempt.ended {
         let told = give_up(store, attempt.payment).await?;
         charged.notify_one();
         return Ok(told);
     }
     store.put_unserved(attempt).await.map_err(unkept)?;
     Ok(told)
+}
+
+/// What is said of a request that nobody can ask for again. It can be sent anew, as nothing was charged: a server error says so to clients.
+fn unanswered(why: Failed) -> Problem {
+    let Failed { class, detail, after } = why;
+    if class == FailureClass::Permanent {
+        return Problem::new(Code::UpstreamFailed, format!("{detail}; nothing was charged"));
+    }
+    let detail = format!("{detail}; nothing was charged: send the request again");
+    let pause = after.unwrap_or_default().min(LONGEST_WISH).max(PAUSE);
+    let mut problem = Problem::new(Code::UpstreamFailed, detail).retry_after(millis(pause));
+    problem.status = 503;
+    problem
 }
 
 /// The state of a payment whose request was not tried yet.

@@ -164,7 +164,7 @@ impl Deliveries {
         if let Some(known) = self.known(payment).await? {
             return Ok(known);
         }
-        let meter = purchase.meter.clone();
+        let (meter, terms) = (purchase.meter.clone(), purchase.terms());
         let attempt = attempts::begin(&self.noting.store, self.noting.runs, purchase).await?;
         // Dropped here, the run closes its connection to the upstream.
         let ran = tokio::select! {
@@ -192,16 +192,16 @@ impl Deliveries {
                 self.noting.charged.notify_one();
                 return Ok(Ending::Kept(head, body));
             }
-            Err(failed) => return Err(self.noting.failed(attempt, failed, meter.is_some()).await?),
+            Err(failed) => return Err(self.noting.failed(attempt, failed, terms).await?),
         };
         if !entry.is_awaited_within(self.leave_grace).await {
-            return Err(self.noting.failed(attempt, left(), meter.is_some()).await?);
+            return Err(self.noting.failed(attempt, left(), terms).await?);
         }
         self.noting.store.put_outcome_unkept(payment).await.map_err(unkept)?;
         if let Some(meter) = &meter {
             meter.begin(&head.headers);
         }
-        *entry.lock() = Some(Once { head, begun, rest, permit, attempt, meter });
+        *entry.lock() = Some(Once { head, begun, rest, permit, attempt, meter, terms });
         Ok(Ending::Once)
     }
 
@@ -231,13 +231,12 @@ impl Deliveries {
                 }
                 left
             };
-            if let Some(Once { attempt, meter, .. }) = left {
+            if let Some(Once { attempt, terms, .. }) = left {
                 let failed = Failed::ran("the payer left before the answer reached it");
-                let told =
-                    self.noting.not_given(attempt, failed, meter.is_some()).await.unwrap_or_else(|error| {
-                        tracing::error!(detail = error.detail, "an answer that nobody took counts as given");
-                        error
-                    });
+                let told = self.noting.not_given(attempt, failed, terms).await.unwrap_or_else(|error| {
+                    tracing::error!(detail = error.detail, "an answer that nobody took counts as given");
+                    error
+                });
                 entry.ending.send_replace(Some(Ending::Failed(told)));
             }
             return;

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::execution::attempts::{self, Failed, unkept};
+use crate::execution::attempts::{self, Failed, Terms, unkept};
 use crate::meter::Meter;
 use crate::upstream::admission::Permit;
 use crate::upstream::failure::UpstreamError;
@@ -54,10 +54,10 @@ impl Noting {
         &self,
         attempt: Unserved,
         failed: Failed,
-        by_use: bool,
+        terms: Terms,
     ) -> Result<Problem, Problem> {
         self.store.retract_outcome_unkept(attempt.payment).await.map_err(unkept)?;
-        self.failed(attempt, failed, by_use).await
+        self.failed(attempt, failed, terms).await
     }
 
     /// Notes on disk that an attempt failed. Returns what its payer is told.
@@ -65,9 +65,9 @@ impl Noting {
         &self,
         attempt: Unserved,
         failed: Failed,
-        by_use: bool,
+        terms: Terms,
     ) -> Result<Problem, Problem> {
-        attempts::note_failed(&self.store, self.runs, attempt, failed, by_use.then_some(&*self.charged)).await
+        attempts::note_failed(&self.store, self.runs, attempt, failed, terms, &self.charged).await
     }
 
     /// Writes down what is charged of an answer that was given once.
@@ -88,12 +88,13 @@ pub(super) struct Once {
     pub(super) permit: Permit,
     pub(super) attempt: Unserved,
     pub(super) meter: Option<Arc<Meter>>,
+    pub(super) terms: Terms,
 }
 
 impl Once {
     /// Its head and its body.
     pub(super) fn give(self, noting: &Noting) -> (PassedHead, Body) {
-        let Self { head, begun, rest, permit, attempt, meter } = self;
+        let Self { head, begun, rest, permit, attempt, meter, terms } = self;
         let counting = meter.map(|meter| {
             meter.pass(&begun);
             Counting { noting: noting.clone(), payment: attempt.payment, meter, done: false }
@@ -101,7 +102,7 @@ impl Once {
         let noting = noting.clone();
         let begun = futures::stream::iter((!begun.is_empty()).then_some(Ok(begun)));
         let passing =
-            Passing { rest, permit, attempt, counting, noting, passed: None, slowest: Duration::ZERO };
+            Passing { rest, permit, attempt, counting, terms, noting, passed: None, slowest: Duration::ZERO };
         let rest = futures::stream::unfold(Some(passing), |passing| async move { passing?.next().await });
         (head, Body::from_stream(begun.chain(rest)))
     }
@@ -148,6 +149,7 @@ struct Passing {
     permit: Permit,
     attempt: Unserved,
     counting: Option<Counting>,
+    terms: Terms,
     noting: Noting,
     /// When its client got the last piece.
     passed: Option<Instant>,
@@ -175,9 +177,8 @@ impl Passing {
             }
             Err(error) => error,
         };
-        let Self { rest, permit, attempt, counting, noting, slowest, .. } = self;
+        let Self { rest, permit, attempt, counting, terms, noting, slowest, .. } = self;
         drop((rest, permit));
-        let by_use = counting.is_some();
         match counting {
             Some(counting) if slowest >= SLOW => {
                 counting.end().await;
@@ -189,7 +190,7 @@ impl Passing {
         let failed = Failed { class: error.class(), ..Failed::ran(error.of_service()) };
         let noted = noting.tasks.spawn({
             let noting = noting.clone();
-            async move { noting.not_given(attempt, failed, by_use).await }
+            async move { noting.not_given(attempt, failed, terms).await }
         });
         if !matches!(noted.await, Ok(Ok(_))) {
             tracing::error!("an answer that broke off counts as given");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Response;
 use bytes::Bytes;
-use salt402_protocol::{Code, Problem};
+use salt402_protocol::{Amount, Code, Problem};
 
 use crate::execution::recording::{Answer, Ending, Head, Recording};
 use crate::execution::spool::Place;
@@ -37,6 +37,8 @@ pub(crate) struct Several {
     pub(crate) response: Response<Body>,
     /// Since when the last of them is kept, in milliseconds since 1970 UTC.
     pub(crate) kept_at_ms: u64,
+    /// What those that are answered are worth of what was paid, in base units.
+    pub(crate) served: Amount,
 }
 
 impl Given {

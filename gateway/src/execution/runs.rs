@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::execution::attempts::{self, Failed, Purchase, unkept};
+use crate::execution::attempts::{self, Failed, Purchase, Terms, unkept};
 use crate::execution::reader::{Given, Reader};
 use crate::execution::recording::{Answer, Ending, Head, Recorder, Recording};
 use crate::upstream::failure::FailureClass;
@@ -157,7 +157,7 @@ impl Executions {
         if let Some(known) = self.known(payment).await? {
             return Ok(known);
         }
-        let meter = purchase.meter.clone();
+        let (meter, terms) = (purchase.meter.clone(), purchase.terms());
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
         match run.await {
             // Nobody has it, so nobody pays for it.
@@ -174,7 +174,7 @@ impl Executions {
                 self.charged.notify_one();
                 Ok(Ending::Answered(Answer { head, body, kept_at_ms }))
             }
-            Err(failed) => Err(self.failed(attempt, failed, meter.is_some()).await?),
+            Err(failed) => Err(self.failed(attempt, failed, terms).await?),
         }
     }
 
@@ -188,7 +188,7 @@ impl Executions {
         if let Some(known) = self.known(payment).await? {
             return Ok(known);
         }
-        let meter = purchase.meter.clone();
+        let (meter, terms) = (purchase.meter.clone(), purchase.terms());
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
         // Both are dropped here, and the run with its connection to the model server.
         let ended = tokio::select! {
@@ -213,7 +213,7 @@ impl Executions {
                 self.charged.notify_one();
                 Ok(Ending::Complete(last))
             }
-            Err(failed) => Err(self.failed(attempt, failed, meter.is_some()).await?),
+            Err(failed) => Err(self.failed(attempt, failed, terms).await?),
         }
     }
 
@@ -278,9 +278,9 @@ impl Executions {
         &self,
         attempt: salt402_store::Unserved,
         failed: Failed,
-        by_use: bool,
+        terms: Terms,
     ) -> Result<Problem, Problem> {
-        attempts::note_failed(&self.store, self.runs, attempt, failed, by_use.then_some(&*self.charged)).await
+        attempts::note_failed(&self.store, self.runs, attempt, failed, terms, &self.charged).await
     }
 }
 

@@ -9,6 +9,8 @@ use axum::http::{Method, Response, header};
 use axum::middleware;
 use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use salt402_http::{
     BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, limit_addresses, one_value,
     paced_body, problem_response, read_body,
@@ -22,8 +24,11 @@ use salt402_protocol::{Code, PaymentId, Problem};
 use tokio::time::Instant;
 
 use crate::dialect::Dialect;
-use crate::execution::{Delivered, PassedHead, Purchase};
+use crate::draws::{self, Reserved};
+use crate::execution::{Answered, Delivered, Failed, PassedHead, Purchase};
 use crate::gateway::{Gateway, Inner};
+use crate::keyed::{mark, read_key};
+use crate::keys::{KeyShown, Keys, is_shown, strip};
 use crate::meter::Meter;
 use crate::paid::{decide, mark_paid, reserve, settled, tell, unsold};
 use crate::proxy::exchange::{self, Asked};
@@ -55,14 +60,24 @@ async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Bo
 }
 
 async fn serve(gateway: &Arc<Inner>, request: Request) -> Result<Response<Body>, Problem> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     refuse_upgrades(&parts)?;
+    let key = gateway
+        .keys
+        .as_ref()
+        .filter(|_| is_shown(&parts.headers))
+        .map(|keys| (keys, read_key(&parts.headers)));
+    if key.is_some() {
+        strip(&mut parts.headers);
+    }
     let target = Target::of(&parts.uri, parts.version)?.as_str();
     let (service, rule) = gateway.services.find(parts.method.as_str(), target, &parts.headers)?;
     if rule.amount.is_zero() {
-        free(gateway, service, &parts, body).await
-    } else {
-        paid(gateway, service, rule, parts, body).await
+        return free(gateway, service, &parts, body).await;
+    }
+    match key {
+        Some((keys, shown)) => keyed(gateway, (keys, shown?), service, rule, parts, body).await,
+        None => paid(gateway, service, rule, parts, body).await,
     }
 }
 
@@ -153,28 +168,11 @@ async fn paid(
     let verified = started.elapsed();
     // What was paid for is limited by its payments.
     drop(reservation);
-    let asked = Asked::of(service, &request, Caller::of(&request.extensions)).paid_by(&payment);
-    let host = one_value(&request.headers, header::HOST.as_str()).ok().flatten().map(str::to_owned);
-    let host = request.uri.authority().map(ToString::to_string).or(host);
-    let from = From { method: request.method.clone(), target: order.path.clone(), host };
-    let (service, of_all) = (Arc::clone(service), Arc::clone(gateway));
-    let run = || async move {
-        let question = Question::begin(&of_all.service_circuits, service.name());
-        let answered = exchange::paid(&service, asked, bytes).await;
-        question.end(answered.and_then(|answered| from.checked(&of_all.services, answered)))
-    };
+    let run = run(gateway, service, &request, &order, &payment, bytes);
     let started = Instant::now();
     let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
     let mut purchase = purchase(&payment, first, usage, &order);
-    // A rule whose price is by the answer no more charges all that was authorized while it was.
-    purchase.meter = authorized.as_ref().map(|_| {
-        let meter = match rule.by_answer {
-            // Whoever authorizes more than is asked pays no more than that.
-            Some(price) => Meter::of_answer(price, payment.amount.min(rule.amount)),
-            None => Meter::of_all(payment.amount),
-        };
-        Arc::new(meter.holding(hold))
-    });
+    purchase.meter = authorized.as_ref().map(|_| Arc::new(metered(rule, &payment).holding(hold)));
     let delivered = gateway.deliveries.outcome(purchase, keeps, run).await?;
     let mut charge = None;
     let (head, body) = match delivered {
@@ -197,6 +195,96 @@ async fn paid(
         None => {}
     }
     Ok(response)
+}
+
+/// A request that the balance of an API key pays for.
+async fn keyed(
+    gateway: &Arc<Inner>,
+    (keys, shown): (&Keys, KeyShown),
+    service: &Arc<Service>,
+    rule: &Rule,
+    request: Parts,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    if let Some(wait) = address_wait(&request.extensions) {
+        return Err(address_limited(wait));
+    }
+    gateway.lease.check()?;
+    let budget = BodyBudget::of(&request.extensions);
+    let HeldBody { bytes, reservation } = read_body(body, service.options.body_limit, &budget).await?;
+    let target = Target::of(&request.uri, request.version)?.as_str().to_owned();
+    let order = rule.order(request.method.as_str().to_owned(), target, &bytes);
+    let unsold = unsold(gateway, &gateway.service_circuits, service.name());
+    if let Some(problem) = unsold.or_else(|| service.admission.full()) {
+        return Err(problem);
+    }
+    let client = Caller::of(&request.extensions);
+    let started = Instant::now();
+    let models = vec![service.name().to_owned()];
+    let Reserved { payment, authorized, first, hold, once } =
+        draws::reserve(gateway, keys, &shown, &order, models, client).await?;
+    let reserving = started.elapsed();
+    drop(reservation);
+    let run = run(gateway, service, &request, &order, &payment, bytes);
+    let started = Instant::now();
+    let meter = Arc::new(metered(rule, &payment).holding(hold));
+    let purchase =
+        Purchase::new(payment.clone(), first, order.description.clone()).charged(Some(meter)).once(once);
+    // With an `Idempotency-Key` the answer is given again, if it is kept.
+    let keeps = service.options.keep_answers.is_some();
+    let delivered = gateway.deliveries.outcome(purchase, keeps, run).await;
+    if delivered.is_err() && once {
+        gateway.charging.release(payment.payment_id).await?;
+    }
+    let mut charge = None;
+    let (head, body) = match delivered? {
+        Delivered::Kept(head, body) => {
+            charge = Some(settled(gateway, &payment, &authorized, Dialect::Problem).await?);
+            (head, Body::from(body))
+        }
+        Delivered::Once(head, body) => (head, body),
+    };
+    let mut response = answer(head, body);
+    let headers = response.headers_mut();
+    mark_paid(headers, &payment, [reserving, started.elapsed()], "service");
+    if let Some(charge) = &charge {
+        tell(headers, charge, &payment, &Presented::default())?;
+    }
+    mark(headers, payment.payment_id);
+    Ok(response)
+}
+
+/// What counts what an answer costs. A rule whose price is by the answer no more charges all that was authorized while it was.
+fn metered(rule: &Rule, payment: &PaymentView) -> Meter {
+    match rule.by_answer {
+        // Whoever authorizes more than is asked pays no more than that.
+        Some(price) => Meter::of_answer(price, payment.amount.min(rule.amount)),
+        None => Meter::of_all(payment.amount),
+    }
+}
+
+/// A run of a paid request at its service.
+fn run(
+    gateway: &Arc<Inner>,
+    service: &Arc<Service>,
+    request: &Parts,
+    order: &Order,
+    payment: &PaymentView,
+    bytes: Bytes,
+) -> impl FnOnce() -> BoxFuture<'static, Result<Answered, Failed>> + Send + 'static + use<> {
+    let asked = Asked::of(service, request, Caller::of(&request.extensions)).paid_by(payment);
+    let host = one_value(&request.headers, header::HOST.as_str()).ok().flatten().map(str::to_owned);
+    let host = request.uri.authority().map(ToString::to_string).or(host);
+    let from = From { method: request.method.clone(), target: order.path.clone(), host };
+    let (service, of_all) = (Arc::clone(service), Arc::clone(gateway));
+    move || {
+        let run = async move {
+            let question = Question::begin(&of_all.service_circuits, service.name());
+            let answered = exchange::paid(&service, asked, bytes).await;
+            question.end(answered.and_then(|answered| from.checked(&of_all.services, answered)))
+        };
+        run.boxed()
+    }
 }
 
 /// What is run once. Where the payment was made for several requests, each of them has an outcome of its own, under a name

@@ -19,12 +19,13 @@ use crate::inference::InferenceResponse;
 use crate::inference_stream::Streamed;
 use crate::meter::Meter;
 use crate::model_route::Routes;
-use crate::paid::{Sale, serve};
+use crate::paid::Sale;
 use crate::passed::{dialect, reading};
 use crate::priced_request::{InferenceRequest, PricedRequest};
 use crate::reading::Reading;
 use crate::routing::candidate::Run;
 use crate::routing::routed::{Routed, Wanted};
+use crate::serving::serve;
 
 /// The header that names a session, which stays with the model that answered it.
 const SESSION_HEADER: &str = "x-session-id";
@@ -67,6 +68,13 @@ impl<S: Sale, C: Run> Sale for Target<S, C> {
         match self {
             Self::Model(request) => request.order(),
             Self::Route(routed) => routed.order(),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Model(request) => request.names(),
+            Self::Route(routed) => routed.names(),
         }
     }
 
@@ -117,7 +125,7 @@ fn ordered(method: String, path: String, body: &[u8]) -> impl Fn(String, Amount)
     let sold = Sold::one(RequestDigest::of(&method, &path, body));
     move |description, amount| {
         let (method, path) = (method.clone(), path.clone());
-        Order { method, path, sold, before: None, amount, by_use: false, description }
+        Order { method, path, sold, before: None, amount, by_use: false, description, credit: None }
     }
 }
 

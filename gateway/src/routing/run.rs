@@ -60,6 +60,10 @@ impl<C: Run> Sale for Routed<C> {
         &self.order
     }
 
+    fn names(&self) -> Vec<String> {
+        vec![self.name.clone()]
+    }
+
     /// Its price covers whichever answers, so what that one uses is not counted.
     fn meter(&self, ceiling: Amount) -> Meter {
         Meter::of_all(ceiling)

@@ -14,8 +14,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use salt402_http::address_limited;
 use salt402_protocol::api::{
-    ClaimView, PaymentView, Requirement, Reservation, ReservationOutcome, ReserveRequest, Verdict,
-    VerifyRequest,
+    ClaimView, CreditRequest, PaymentView, Requirement, Reservation, ReservationOutcome, ReserveRequest,
+    Verdict, VerifyRequest,
 };
 use salt402_protocol::x402::request::Request;
 use salt402_protocol::x402::required::SignedHeader;
@@ -76,7 +76,7 @@ pub(crate) async fn admit(
     presented: &Presented,
     header: &SignedHeader,
 ) -> Result<Result<Granted, Problem>, Problem> {
-    let signed = match Signed::read(seller, way, header)? {
+    let signed = match Signed::read(seller, way, order, header)? {
         Ok(signed) => signed,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -105,7 +105,8 @@ pub(crate) async fn admit(
                 Err(problem) => return Err(problem),
             }
         }
-        let (payment, claim) = claim(seller, requirement(seller, order), presented, nonce).await?;
+        let (payment, claim) =
+            claim(seller, requirement(seller, order), order.credit.clone(), presented, nonce).await?;
         return Ok(Ok(Granted { payment, claim, authorized: None, bare: !kept.by_payer, usage: None }));
     }
     Err(pending("an earlier payment for this request is on its way"))
@@ -115,6 +116,7 @@ impl<'a> Signed<'a> {
     fn read(
         seller: &Seller<'_>,
         way: &SignedWay,
+        order: &Order,
         header: &'a SignedHeader,
     ) -> Result<Result<Self, Problem>, Problem> {
         let malformed =
@@ -127,7 +129,8 @@ impl<'a> Signed<'a> {
         }
         let quote = accepted.quote_id().and_then(|text| text.parse::<QuoteId>().ok());
         // Where an answer may be given once alone, whoever comes first is served, and only the quote id tells the payer from others.
-        if quote.is_none() && seller.needs_quote {
+        // What a balance is bought with names its account, and its key is told to its payer alone.
+        if quote.is_none() && seller.needs_quote && order.credit.is_none() {
             let detail = "send the quoteId of the 402 with it: in the accepted offer's extra as it came, or in X-Payment-Quote";
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
@@ -281,6 +284,7 @@ impl Settling {
 pub(super) async fn claim(
     seller: &Seller<'_>,
     requirement: Requirement,
+    credit: Option<CreditRequest>,
     presented: &Presented,
     nonce: SignedNonce,
 ) -> Result<(Box<PaymentView>, ClaimView), Problem> {
@@ -299,6 +303,7 @@ pub(super) async fn claim(
         again_only: false,
         instance: seller.instance,
         client: presented.client,
+        credit,
     };
     match seller.verifier.verify(&request).await? {
         Verdict::Accepted { payment, claim: Some(claim) } => Ok((payment, claim)),

@@ -32,7 +32,12 @@ pub struct Authorized {
     /// Whether whoever shows it knows what only its payer was told: the quote id, or a voucher. The chain shows neither nonce nor
     /// signature before it is settled, and the quote id never.
     pub is_secret: bool,
+    /// After how long it is given up if nothing was charged and it does not end, in milliseconds.
+    pub kept_ms: u64,
 }
+
+/// For how long a voucher's authorization is kept that nobody has run: a day, in milliseconds.
+pub(crate) const VOUCHER_KEPT_MS: u64 = 24 * 3600 * 1000;
 
 /// The grant for a payment that was kept, if what was signed is a ceiling.
 pub(super) fn authorized(
@@ -72,7 +77,8 @@ pub(super) fn authorized(
         refunded: None,
     };
     let claim = ClaimView { first: false, claimed_at_ms: 0, by_use: true };
-    let authorized = Authorized { question: Some(question.clone()), ends_at: Some(ends_at), is_secret };
+    let authorized =
+        Authorized { question: Some(question.clone()), ends_at: Some(ends_at), is_secret, kept_ms: 0 };
     Ok(Some(Granted {
         payment: Box::new(payment),
         claim,

@@ -89,7 +89,7 @@ async fn moved(
         request_digest: capture.request,
         confirmations: None,
     };
-    claim(seller, requirement, presented, nonce).await.map(|(payment, _)| Moved::Done(Some(payment)))
+    claim(seller, requirement, None, presented, nonce).await.map(|(payment, _)| Moved::Done(Some(payment)))
 }
 
 /// Has a charge settled, and writes that down. Returns why no money moved, if so.

@@ -17,5 +17,6 @@ pub use told::{after_signature, asked_once};
 pub use ways::{SignedMethod, SignedWay};
 
 pub(crate) use admit::{Seller, admit};
+pub(crate) use authorized::VOUCHER_KEPT_MS;
 pub(crate) use capture::capture;
 pub(crate) use ways::Scheme;

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use sha2::Sha256;
 
 use crate::quote::terms::{BYTES_WITH_SERVICE, BYTES_WITHOUT_SERVICE, Quote};
+use crate::values::api_key::ApiKey;
 use crate::values::request::RequestDigest;
 use crate::values::text::serde_as_text;
 
@@ -105,6 +106,21 @@ impl QuoteKeys {
             return opened;
         }
         self.old.iter().find_map(|key| key.open(id).ok()).ok_or(QuoteError::Forged)
+    }
+
+    /// The secret of the API key that a payment with this id makes, one for each key, the present one first. It is derived again whenever it
+    /// is told, so that it is kept nowhere.
+    ///
+    /// ```text
+    /// HMAC-SHA-256( key, "salt402-api-key-v1" ‖ payment id (32 bytes) )
+    /// ```
+    ///
+    /// No quote begins so.
+    pub fn api_keys(&self, payment: B256) -> impl Iterator<Item = ApiKey> + '_ {
+        std::iter::once(&self.current).chain(&self.old).map(move |key| {
+            let code = key.0.clone().chain_update(b"salt402-api-key-v1").chain_update(payment).finalize();
+            ApiKey::of_secret(B256::new(code.into_bytes().into()))
+        })
     }
 
     /// The references of a quote, one for each key that may have made its id.

@@ -2,6 +2,7 @@
 //!
 //! This module imports no quote, payment or contract.
 
+pub mod api_key;
 pub mod asset;
 pub(crate) mod checksum;
 pub(crate) mod id;

@@ -51,6 +51,18 @@ codes! {
     UnknownModel = "unknown_model", 404, "This model is not served here";
     /// The verifier's token is missing or wrong.
     Unauthorized = "unauthorized", 401, "The token is missing or wrong";
+    /// The API key is unknown, wrong, revoked or has ended. Which of these, nobody is told.
+    KeyRefused = "key_refused", 401, "The API key is not good";
+    /// The API key is good, and may not be used for this model or path.
+    KeyNotAllowed = "key_not_allowed", 403, "The API key is not for this";
+    /// The API key was used for more requests, or for more of its balance, than it may be in this time.
+    KeyLimited = "key_limited", 429, "The API key is used more than it may be";
+    /// The key's balance does not cover what the request may cost. How to top it up is in the detail.
+    BalanceTooLow = "balance_too_low", 402, "The balance does not cover the request";
+    /// A payment for the balance left the chain or was given back. Nothing is drawn until its operator has settled it.
+    BalanceBlocked = "balance_blocked", 403, "The balance is blocked";
+    /// The account cannot be topped up: there is none, or its key was revoked or has ended. Not a 402, so that clients do not pay again.
+    AccountClosed = "account_closed", 409, "The account cannot be topped up";
     /// The route does not exist.
     NotFound = "not_found", 404, "There is nothing here";
     /// No price is set for the path, behind forward-auth.

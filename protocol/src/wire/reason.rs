@@ -259,7 +259,13 @@ impl Code {
             | Self::NotServed
             | Self::ModelUnavailable
             | Self::AtCapacity
-            | Self::ServiceUnavailable => return None,
+            | Self::ServiceUnavailable
+            | Self::KeyRefused
+            | Self::KeyNotAllowed
+            | Self::KeyLimited
+            | Self::BalanceTooLow
+            | Self::BalanceBlocked
+            | Self::AccountClosed => return None,
         })
     }
 }

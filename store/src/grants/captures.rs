@@ -1,6 +1,7 @@
-//! What is charged of an authorization that was reserved: of a signed payment or of a voucher whose amount is a ceiling. Written
+//! What is charged of an authorization that was reserved: of a signed payment or of a voucher whose amount is a ceiling, or of a balance. Written
 //! once; never more than the ceiling; and what was written first stays, so that nothing that comes later raises it.
 
+use crate::accounts;
 use crate::channels::voucher::capture;
 use crate::engine::{Columns as _, Write, WriteTransaction, amount_bytes, query, send};
 use crate::rows::{Captured, NewCapture, StoreError};
@@ -31,7 +32,11 @@ impl Write for NewCapture {
         .fetch_optional(transaction.connection())?;
         let Some(row) = reserved else {
             let granted = capture::capture(transaction, self.payment, &self.claimant, self.amount)?;
-            return Ok(granted.unwrap_or(Captured::Unknown));
+            let captured = match granted {
+                Some(captured) => Some(captured),
+                None => accounts::capture(transaction, self.payment, &self.claimant, self.amount)?,
+            };
+            return Ok(captured.unwrap_or(Captured::Unknown));
         };
         if row.flag("is_captured")? {
             let settled = row.text("state")? == "settled";

@@ -2,6 +2,7 @@
 
 use salt402_protocol::PaymentId;
 
+use crate::accounts::credit::Credits;
 use crate::chains::chain::count_claim;
 use crate::engine::{Batched, Columns as _, WriteTransaction, bound, chain_id, integer, query, send_batched};
 use crate::grants::before_restore::before_restore;
@@ -98,6 +99,12 @@ impl NewClaim {
         transaction: &mut WriteTransaction<'_>,
         sums: &mut ExposureSums,
     ) -> Result<ClaimResult, StoreError> {
+        let credits = self.credit.as_deref().map(|credit| (self.credits(), credit));
+        if let Some((credits, credit)) = &credits
+            && !credits.fits(transaction.connection(), credit)?
+        {
+            return Ok(ClaimResult::AccountClosed);
+        }
         let open = Open::of(self, sums, transaction.connection())?;
         if let (Some(limit), Some(open)) = (self.limits.exposure, &open)
             && !open.fits(limit)
@@ -112,8 +119,16 @@ impl NewClaim {
             open.note(self, sums, transaction.connection())?;
         }
         uses::note(self, transaction.connection())?;
+        if let Some((credits, credit)) = &credits {
+            credits.write(transaction.connection(), credit)?;
+        }
         count_claim(transaction, self.chain);
         Ok(ClaimResult::First { claimed_at_ms: self.now_ms })
+    }
+
+    fn credits(&self) -> Credits<'_> {
+        let Self { payment, chain, ref claimant, now_ms, .. } = *self;
+        Credits { payment, claimant, chain, now_ms }
     }
 
     /// Whether it is made.

@@ -2,6 +2,8 @@
 
 use salt402_protocol::{Amount, B128, B256, ChainId, PaymentId, RequestDigest};
 
+use crate::rows::account::NewCredit;
+
 /// A payment, and the request that it is to be used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewClaim {
@@ -25,6 +27,8 @@ pub struct NewClaim {
     pub limits: ClaimLimits,
     /// Which of several requests this is. `None` if a payment pays for one request.
     pub usage: Option<NewUse>,
+    /// What it buys, where that is a balance.
+    pub credit: Option<Box<NewCredit>>,
     /// Now, in milliseconds since 1970 UTC.
     pub now_ms: u64,
 }
@@ -97,6 +101,8 @@ pub enum ClaimResult {
     /// The payment has no claim in this database. But the database was restored from a backup, and the payment was
     /// mined before that: a claim that was made in between would be forgotten.
     BeforeRestore,
+    /// The payment is unclaimed, and was to top up an account that there is not, or that takes no more.
+    AccountClosed,
     /// The payment pays for several requests and was not used for this one, and no new use was wanted
     /// ([`NewUse::again_only`]).
     NotAgain,

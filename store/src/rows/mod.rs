@@ -1,5 +1,6 @@
 //! The values that go into the store and come out of it. They are plain data and use no other room.
 
+pub(crate) mod account;
 pub(crate) mod block;
 pub(crate) mod charge;
 pub(crate) mod claim;
@@ -10,6 +11,10 @@ pub(crate) mod risk;
 pub(crate) mod settlement;
 pub(crate) mod voucher;
 
+pub(crate) use account::{
+    Account, AccountChange, AccountEvent, AccountEventKind, Changed, DrawResult, NewAccount, NewCredit,
+    NewDraw,
+};
 pub(crate) use block::{Block, Cursor, HaltKind, Placed, Stand, Stretch};
 pub(crate) use charge::{Begun, Captured, Charge, ChargeState, NewCapture, NewCharge, OpenCharges};
 pub(crate) use claim::{ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};

@@ -4,6 +4,7 @@ use salt402_protocol::{
     Address, Amount, Asset, B256, ChainId, Descriptor, PaymentId, RequestDigest, Voucher,
 };
 
+use crate::rows::account::NewCredit;
 use crate::rows::block::Stretch;
 use crate::rows::claim::{Holder, Lease};
 
@@ -49,6 +50,8 @@ pub struct NewVoucher {
     /// By how much the newest block may be older than the index, or ahead of the clock, in milliseconds. `None` on a
     /// chain that makes blocks only for transactions: there, an old block says nothing.
     pub late_ms: Option<u64>,
+    /// What it buys, where that is a balance.
+    pub credit: Option<Box<NewCredit>>,
     /// Now, in milliseconds since 1970 UTC.
     pub now_ms: u64,
 }
@@ -76,6 +79,8 @@ pub enum VoucherResult {
     LeavesTooSoon(u64),
     /// Another live process holds the claimant's name.
     HeldElsewhere(Lease),
+    /// It was to top up an account that there is not, or that takes no more.
+    AccountClosed,
     /// The chain is halted until the operator acts.
     Halted,
     /// The channel was opened before the database was restored from a backup. How much of it was used since the backup

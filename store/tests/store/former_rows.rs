@@ -68,6 +68,7 @@ fn voucher(ceiling: u64, price: u64, by_use: bool) -> NewVoucher {
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,
+        credit: None,
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "a test fails by it"
 )]
 
+mod accounts;
 mod backup;
 mod chain;
 mod channels;

@@ -89,6 +89,7 @@ fn new_voucher(channel: B256, ceiling: u64, price: u64, after_loss: u64) -> NewV
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,
+        credit: None,
     }
 }
 

@@ -62,6 +62,7 @@ async fn show(store: &Store, of: usize, ceiling: u64, price: u64) {
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,
+        credit: None,
     };
     store.accept_voucher(voucher).await.unwrap();
 }

@@ -71,6 +71,7 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,
+        credit: None,
     }
 }
 

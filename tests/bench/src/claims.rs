@@ -58,6 +58,7 @@ async fn claim_all(
                     limits: Default::default(),
                     usage: None,
                     now_ms: 1,
+                    credit: None,
                 };
                 let claimed = store.claim(claim).await?;
                 anyhow::ensure!(matches!(claimed, ClaimResult::First { .. }), "{claimed:?}");

@@ -1,7 +1,8 @@
 //! The verifier's HTTP API: its routes and the document of them. It decides nothing. Every refusal is a problem document
 //! (RFC 9457) with a stable `code`.
 
-pub(crate) mod handlers;
+pub(crate) mod accounts;
+mod handlers;
 pub(crate) mod openapi;
 pub(crate) mod query;
 pub(crate) mod routes;

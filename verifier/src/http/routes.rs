@@ -13,7 +13,7 @@ use salt402_protocol::Code;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::{handlers, openapi};
+use crate::http::{accounts, handlers, openapi};
 use crate::verify::verifier::Verifier;
 
 /// Codes that are answered with a status of their own instead of a verdict.
@@ -27,6 +27,7 @@ const UNDECIDED: &[Code] = &[
     Code::QuoteNotHonoured,
     Code::NodesDisagree,
     Code::StorageUnavailable,
+    Code::AccountClosed,
 ];
 
 /// What an API needs besides its verifier.
@@ -56,6 +57,7 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
     let leased = [Code::InvalidRequest, Code::IdentityInUse, Code::StorageUnavailable];
     let outcome =
         [GUARDED, WITH_BODY, &[Code::InvalidRequest, Code::NotFound, Code::StorageUnavailable]].concat();
+    let of_accounts = outcome.clone();
     let payments = guarded(&[Code::MalformedProof, Code::MalformedParameter, Code::UnknownChain]);
     let channel = guarded(&[Code::MalformedParameter, Code::UnknownChain, Code::NotFound]);
     let ambiguities = guarded(&[Code::MalformedParameter, Code::UnknownChain]);
@@ -66,6 +68,10 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
         .routes(refusing(routes!(handlers::reservations), &quoted))
         .routes(refusing(routes!(handlers::reservation_outcome), &outcome))
         .routes(refusing(routes!(handlers::captures), &[&outcome, [Code::UnknownChain].as_slice()].concat()))
+        .routes(refusing(routes!(accounts::credits), &of_accounts))
+        .routes(refusing(routes!(accounts::draws), &of_accounts))
+        .routes(refusing(routes!(accounts::open_draws), &of_accounts))
+        .routes(refusing(routes!(accounts::accounts), &of_accounts))
         .routes(refusing(routes!(handlers::payments), &payments))
         .routes(refusing(routes!(handlers::channel), &channel))
         .routes(refusing(routes!(handlers::incidents), &guarded(&[Code::MalformedParameter])))

@@ -14,6 +14,7 @@ use crate::verify::inner::Inner;
 use crate::verify::judge::depth::confirmations;
 use crate::verify::judge::payment_state::refunded;
 use crate::verify::judge::question::{Judgement, Question};
+use crate::verify::keys::{account_closed, new_credit};
 use crate::verify::payment_view::view;
 use crate::verify::policy::{AfterLoss, ChainPolicy};
 use crate::verify::refusals::{halted_meanwhile, internal, payment_before_restore, pending};
@@ -91,6 +92,7 @@ async fn grant(
             again_only: request.again_only,
         }),
         now_ms: now_ms(),
+        credit: new_credit(verifier, request, payment.id, (payment.payer, payment.amount)),
     };
     let result = verifier.store.claim(claim).await;
     if !matches!(result, Ok(ClaimResult::First { .. })) {
@@ -102,6 +104,10 @@ async fn grant(
         let since = IndexedPayment { refunded: paid.refunded.or(Some(Amount::ZERO)), ..paid.clone() };
         count_grant(chain, result);
         return Err(Problem::new(Code::PaymentRefunded, refunded(&since)));
+    }
+    if result == ClaimResult::AccountClosed {
+        count_grant(chain, result);
+        return Err(account_closed());
     }
     if let ClaimResult::HeldElsewhere(lease) = result {
         verifier.leases.note(&request.claimant, lease);
@@ -162,6 +168,10 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
         ClaimResult::Halted => halted_meanwhile(),
         ClaimResult::BeforeRestore => payment_before_restore(),
         ClaimResult::Refunded => Verdict::Rejected { code: Code::PaymentRefunded, detail: refunded(paid) },
+        ClaimResult::AccountClosed => {
+            let Problem { code, detail, .. } = account_closed();
+            Verdict::Rejected { code, detail }
+        }
         ClaimResult::NotCanonical => {
             let detail = "the block of the payment left the chain a moment ago".into();
             pending(chain, 1, Code::PaymentOrphaned, detail)
@@ -204,6 +214,7 @@ fn outcome(result: ClaimResult) -> &'static str {
         ClaimResult::HeldElsewhere(_) => "held_elsewhere",
         ClaimResult::Halted => "halted",
         ClaimResult::Refunded => "refunded",
+        ClaimResult::AccountClosed => "account_closed",
         ClaimResult::BeforeRestore => "before_restore",
         ClaimResult::NotCanonical => "not_on_chain",
         ClaimResult::TooShallow { .. } => "too_shallow",

@@ -11,6 +11,7 @@ use crate::incidents::replays::ReplayLog;
 use crate::verify::account_limits::Accounts;
 use crate::verify::claimant_lease::ClaimantLeases;
 use crate::verify::freshness::Freshness;
+use crate::verify::key_rates::KeyRates;
 use crate::verify::policy::{ChainPolicy, Policy};
 use salt402_store::IndexChanges;
 
@@ -31,6 +32,8 @@ pub(crate) struct Inner {
     /// The keys that authenticate quotes.
     pub(crate) keys: QuoteKeys,
     pub(crate) accounts: Accounts,
+    /// How often each API key is used.
+    pub(crate) key_rates: KeyRates,
     pub(crate) policy: Policy,
     pub(crate) chains: BTreeMap<ChainId, VerifierChain>,
     pub(crate) changes: IndexChanges,

@@ -4,12 +4,13 @@
 //! above it in this list:
 //!
 //! ```text
-//! policy, derived, account_limits, payment_view                    what is accepted, and what is remembered
+//! policy, derived, account_limits, key_rates, payment_view              what is accepted, and what is remembered
 //! judge/, refusals                                                 the decision, and the words of a refusal
 //! freshness, claimant_lease                                        how far the index is; who claims under a name
 //! inner                                                            all of that, shared by a verifier's clones
 //! readiness, shown                                                 what the index says of a chain, and of a proof
 //! voucher_by_contract, second_node, receipt_review, quote_end      what must be asked of the chain before it is said
+//! keys                                                             balances, and what is drawn of them
 //! quote, reserve                                                   what is to be paid, and what was signed for it
 //! grant, voucher, by_reference, attempt                            one look at the index, and the claim
 //! decide, reports, upkeep                                          what is asked of a verifier
@@ -26,6 +27,8 @@ pub(crate) mod freshness;
 mod grant;
 pub(crate) mod inner;
 pub(crate) mod judge;
+mod key_rates;
+mod keys;
 mod payment_view;
 pub(crate) mod policy;
 mod quote;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use salt402_protocol::api::{
-    AmbiguitiesResponse, CaptureRequest, CaptureResponse, ChannelView, IncidentsResponse, LeaseRequest,
-    LeaseResponse, PaymentsResponse, QuoteRequest, QuoteResponse, Reservation, ReservationOutcome,
-    ReserveRequest, StatusResponse, Verdict, VerifyRequest,
+    AccountRequest, AccountView, AmbiguitiesResponse, CaptureRequest, CaptureResponse, ChannelView,
+    CreditOfRequest, CreditView, DrawRequest, Drawn, IncidentsResponse, LeaseRequest, LeaseResponse,
+    OpenDrawsRequest, OpenDrawsResponse, PaymentsResponse, QuoteRequest, QuoteResponse, Reservation,
+    ReservationOutcome, ReserveRequest, StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::{B256, ChainId, Problem, QuoteKeys};
 use salt402_store::{IncidentFilter, Store, StoreError};
@@ -15,8 +16,9 @@ use crate::incidents::replays::ReplayLog;
 use crate::verify::account_limits::{AccountLimits, Accounts};
 use crate::verify::claimant_lease::ClaimantLeases;
 use crate::verify::inner::{Inner, VerifierChain};
+use crate::verify::key_rates::KeyRates;
 use crate::verify::policy::Policy;
-use crate::verify::{decide, quote, reports, reserve, upkeep};
+use crate::verify::{decide, keys, quote, reports, reserve, upkeep};
 use salt402_store::IndexChanges;
 
 /// How many waiting requests look at the index again at once. A block may wake thousands, and new requests are answered
@@ -56,6 +58,7 @@ impl Verifier {
             store: options.store,
             keys: options.keys,
             accounts: Accounts::new(options.accounts),
+            key_rates: KeyRates::default(),
             policy,
             chains,
             changes: options.changes,
@@ -123,6 +126,38 @@ impl Verifier {
     /// [`Code::InvalidRequest`](salt402_protocol::Code::InvalidRequest) for more than was authorized.
     pub async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem> {
         reserve::capture(&self.0, request).await
+    }
+
+    /// What a payment bought, where that is a balance.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`](salt402_protocol::Code::NotFound) if it bought none of this claimant.
+    pub async fn credit(&self, request: &CreditOfRequest) -> Result<CreditView, Problem> {
+        keys::credit(&self.0, request).await
+    }
+
+    /// Reserves what a request may cost of the balance of a key. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// The database could not be written.
+    pub async fn draw(&self, request: &DrawRequest) -> Result<Drawn, Problem> {
+        keys::draw(&self.0, request).await
+    }
+
+    /// What is reserved of balances, and not charged yet.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    pub async fn open_draws(&self, request: &OpenDrawsRequest) -> Result<OpenDrawsResponse, Problem> {
+        keys::open_draws(&self.0, request).await
+    }
+
+    /// An account with a balance.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`](salt402_protocol::Code::NotFound) if the claimant has none such.
+    pub async fn account(&self, request: &AccountRequest) -> Result<AccountView, Problem> {
+        keys::account(&self.0, request).await
     }
 
     /// What the index knows of a transaction.

@@ -11,6 +11,7 @@ use crate::verify::claimant_lease::held_elsewhere;
 use crate::verify::grant::{limited, withdraw};
 use crate::verify::inner::Inner;
 use crate::verify::judge::terms::{before_database, is_below, quoted};
+use crate::verify::keys::{account_closed, new_credit};
 use crate::verify::policy::ChainPolicy;
 use crate::verify::refusals::{before_restore, halted_meanwhile, internal, pending};
 use crate::verify::second_node::unconfirmed_channel;
@@ -66,6 +67,8 @@ pub(crate) async fn attempt_voucher(
     } else {
         None
     };
+    let bought = (grant.descriptor.payer, grant.price);
+    let new = NewVoucher { credit: new_credit(verifier, request, grant.payment, bought), ..new };
     let result = verifier.store.accept_voucher(new.clone()).await;
     if !matches!(&result, Ok(VoucherResult::Granted(grant)) if grant.first) {
         withdraw(verifier, admission);
@@ -141,6 +144,7 @@ fn new_voucher(
         least_exit_delay: chain.least_exit_delay.map_or(0, |delay| delay.as_secs()),
         late_ms: chain.steady_blocks.then(|| late_ms(verifier, chain)),
         now_ms: now,
+        credit: None,
     })
 }
 
@@ -213,6 +217,10 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
             ),
         ),
         VoucherResult::HeldElsewhere(_) => held_elsewhere(),
+        VoucherResult::AccountClosed => {
+            let Problem { code, detail, .. } = account_closed();
+            no(code, detail)
+        }
         VoucherResult::Halted => halted_meanwhile(),
         VoucherResult::BeforeRestore => before_restore("the channel was opened", "open another"),
         VoucherResult::BeforeDatabase => no(
@@ -336,6 +344,7 @@ fn outcome(result: &VoucherResult) -> &'static str {
         | VoucherResult::WrongAsset(_) => "mismatch",
         VoucherResult::LeavesTooSoon(_) => "leaves_too_soon",
         VoucherResult::HeldElsewhere(_) => "held_elsewhere",
+        VoucherResult::AccountClosed => "account_closed",
         VoucherResult::Halted => "halted",
         VoucherResult::BeforeRestore => "before_restore",
         VoucherResult::BeforeDatabase => "before_database",

@@ -134,6 +134,7 @@ fn order() -> Order {
         amount: units(5),
         by_use: false,
         description: String::new(),
+        credit: None,
     }
 }
 

@@ -19,6 +19,7 @@ fn order() -> Order {
         amount: units(5),
         by_use: false,
         description: "an answer".into(),
+        credit: None,
     }
 }
 

@@ -1,10 +1,15 @@
 //! The verifier's requests and answers. Fields are in snake case, amounts are strings.
 
+mod accounts;
 pub(crate) mod incidents;
 mod reserve;
 mod status;
 mod verify;
 
+pub use crate::wire::api::accounts::{
+    AccountEntry, AccountRequest, AccountView, CreditOfRequest, CreditRequest, CreditView, DrawRequest,
+    Drawn, KeyLimits, OpenDrawsRequest, OpenDrawsResponse,
+};
 pub use crate::wire::api::incidents::{
     AmbiguitiesResponse, AmbiguityView, ChannelRiskView, IncidentView, IncidentsResponse,
 };

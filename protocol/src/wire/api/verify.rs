@@ -10,6 +10,7 @@ use crate::values::asset::{Asset, checked_address, maybe_checked_address};
 use crate::values::money::Amount;
 use crate::values::network::ChainId;
 use crate::values::request::RequestDigest;
+use crate::wire::api::accounts::CreditRequest;
 use crate::wire::code::Code;
 use crate::wire::object;
 #[cfg(feature = "openapi")]
@@ -121,6 +122,9 @@ pub struct VerifyRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub instance: Option<B128>,
+    /// What the payment buys, where that is a balance. It is credited in the transaction that claims the payment.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object::optional")]
+    pub credit: Option<CreditRequest>,
 }
 
 /// One of several requests that one payment pays for.

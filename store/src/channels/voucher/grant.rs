@@ -1,7 +1,8 @@
 //! The grant on a voucher: whose channel it must be, what its account allows, and the rows that record the grant.
 
-use salt402_protocol::{Amount, Descriptor};
+use salt402_protocol::{Amount, Descriptor, PaymentId};
 
+use crate::accounts::credit::Credits;
 use crate::chains::chain::count_claim;
 use crate::channels::totals::{self, TotalsChanges};
 use crate::channels::voucher::facts::Facts;
@@ -42,11 +43,27 @@ impl Write for NewVoucher {
         if let VoucherResult::Granted(grant) = &mut result
             && grant.claimed_at_ms.is_none()
         {
+            let credits = self.credit.as_deref().map(|credit| (self.credits(grant.payment), credit));
+            if let Some((credits, credit)) = &credits
+                && !credits.fits(transaction.connection(), credit)?
+            {
+                return Ok(VoucherResult::AccountClosed);
+            }
             self.note(grant, shares, transaction)?;
+            if let Some((credits, credit)) = &credits {
+                credits.write(transaction.connection(), credit)?;
+            }
             grant.claimed_at_ms = Some(self.now_ms);
             count_claim(transaction, self.chain);
         }
         Ok(result)
+    }
+}
+
+impl NewVoucher {
+    fn credits(&self, payment: PaymentId) -> Credits<'_> {
+        let Self { chain, ref claimant, now_ms, .. } = *self;
+        Credits { payment, claimant, chain, now_ms }
     }
 }
 

@@ -208,6 +208,7 @@ pub(crate) fn new_claim(payment: u64, request: u8) -> NewClaim {
         limits: ClaimLimits::default(),
         usage: None,
         now_ms: 1_700_000_000_000 + u64::from(request),
+        credit: None,
     }
 }
 

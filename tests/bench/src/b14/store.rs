@@ -191,6 +191,7 @@ async fn claim(store: &Store, payment: &Payment) -> anyhow::Result<()> {
         limits: Default::default(),
         usage: None,
         now_ms: 1,
+        credit: None,
     };
     let claimed = store.claim(claim).await?;
     anyhow::ensure!(matches!(claimed, ClaimResult::First { .. }), "{claimed:?}");
@@ -320,5 +321,6 @@ fn voucher(number: u64, round: u64) -> NewVoucher {
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 1,
+        credit: None,
     }
 }

@@ -390,6 +390,7 @@ pub(crate) fn proof(transaction: u8, request: u8, amount: u64) -> VerifyRequest 
         again_only: false,
         instance: None,
         client: None,
+        credit: None,
     }
 }
 
