@@ -437,7 +437,8 @@ impl Reader {
             | ClaimResult::NotAgain
             | ClaimResult::HeldElsewhere(_)
             | ClaimResult::AfterLoss { .. }
-            | ClaimResult::Exposed { .. } => "limited",
+            | ClaimResult::Exposed { .. }
+            | ClaimResult::AccountClosed => "limited",
         };
         if !possible.contains(&plain) {
             return Err(format!("{claim:?} was answered {result:?}; possible: {possible:?} at {stood:?}"));
