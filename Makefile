@@ -105,8 +105,8 @@ terminal: ## Install what tests make a terminal with, and limit a process
 
 .PHONY: test-rust
 test-rust: contracts proxies servers terminal ## Test the crates, and the whole stack on a real anvil
-	@# Half as many more than there are cores: a test of the whole stack mostly waits for blocks.
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))} cargo test --locked --workspace
+	@# Twice as many as there are cores: a test of the whole stack mostly waits for blocks.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(getconf _NPROCESSORS_ONLN) * 2 ))} cargo test --locked --workspace
 
 # Everything of x402's that the tests use is pinned, and lies in ignored folders of tests/clients.
 .PHONY: clients
