@@ -61,9 +61,9 @@ pub fn no_store(headers: &mut axum::http::HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, private"));
 }
 
-/// The headers by which a request may show a payment, in any dialect.
+/// The headers by which a request may show a payment, in any dialect, or a key that pays.
 pub const PAYMENT_HEADERS: &str = "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding, PAYMENT-SIGNATURE, X-PAYMENT, \
-                                   X-Payment-Signature, X402-Proof, Authorization, Payment-Authorization";
+                                   X-Payment-Signature, X402-Proof, Authorization, Payment-Authorization, X-Api-Key";
 
 /// The payment headers that an answer depends on, for caches that do not heed `no-store`. What else it depends on stays said.
 pub fn vary(headers: &mut axum::http::HeaderMap) {
