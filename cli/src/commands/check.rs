@@ -105,6 +105,17 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
                     gateway.bare_again
                 );
             }
+            if let Some(keys) = &gateway.keys {
+                let options = keys.options(&config.unit()?)?;
+                let (least, most) = (price(&config, options.least)?, price(&config, options.most)?);
+                let plans: Vec<_> = options.plans.iter().map(|plan| plan.name.as_str()).collect();
+                let plans = if plans.is_empty() {
+                    String::new()
+                } else {
+                    format!(", with plans {}", plans.join(", "))
+                };
+                say!("    API keys draw balances of {least} to {most} a payment{plans}");
+            }
             for (name, rule) in gateway.services(&config.unit()?)?.rules() {
                 say!("    service {name}: {}", priced(&config, rule)?);
             }

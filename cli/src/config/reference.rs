@@ -172,8 +172,9 @@ fn kind(name: &str, schema: &Value) -> String {
         units.iter().find(|(end, _)| name.ends_with(end)).map_or("number", |(_, unit)| unit).to_owned()
     } else if is("boolean") {
         "`true` or `false`".to_owned()
-    } else if name.starts_with("price")
-        || ["from", "least", "most", "low_water", "amount_per_day"].contains(&name)
+    } else if schema["description"].as_str().is_some_and(|text| text.contains(": an amount."))
+        || name.starts_with("price")
+        || ["from", "most", "low_water"].contains(&name)
     {
         "amount".to_owned()
     } else if is("string") {
