@@ -350,7 +350,7 @@ mod tests {
             ("", listed.clone() + &citrate(ACCOUNT), "facilitator.chains.citrate.citrate.token"),
             ("", by_permit2 + &citrate(TOKEN), "facilitator.chains.citrate.citrate.token"),
             // A payer writes what it is called with.
-            ("", listed.clone() + &factory(TOKEN), "facilitator.chains.citrate.factories"),
+            ("", listed + &factory(TOKEN), "facilitator.chains.citrate.factories"),
             ("", factory(&MULTICALL3.to_string()), "facilitator.chains.citrate.factories"),
             ("", factory(&PERMIT2.to_string()), "facilitator.chains.citrate.factories"),
             ("", factory("0x"), "facilitator.chains.citrate.factories[0]"),
