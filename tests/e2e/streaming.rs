@@ -160,7 +160,11 @@ async fn a_payer_who_leaves_stops_the_model_server_and_may_have_it_run_again() {
     drop(stream);
     wait(|| script.is_closed()).await;
     assert_eq!(stack.upstream.left(), 1, "its connection was closed");
-    let text = rest(begun(&stack, &body, &shown).await).await;
+    // Whoever comes in the moment in which the run ends is told of its end, and to show the same again.
+    let mut text = rest(begun(&stack, &body, &shown).await).await;
+    if text.contains("show the same proof again") {
+        text = rest(begun(&stack, &body, &shown).await).await;
+    }
     assert!(text.contains("answer 2") && text.ends_with(CHAT_DONE), "{text}");
     assert_eq!((stack.upstream.asked(), stack.status().await["claims"].clone()), (2, json!(1)));
 }
