@@ -153,7 +153,7 @@ async fn f13_a_reset_chain_is_refused_with_instructions_that_work() {
     std::mem::replace(&mut stack.anvil, Anvil::start().await).stop();
     // Another genesis block: anvil's has the second in which it was started.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-    stack.anvil = Anvil::start_on(port).await;
+    stack.anvil = Anvil::start_another_on(port).await;
     stack.anvil.mine(30).await;
     let ready = format!("{}/readyz", stack.verifier);
     stack.until(&ready, |answer| answer.body.contains("genesis")).await;

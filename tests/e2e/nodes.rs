@@ -47,7 +47,7 @@ async fn a_node_of_another_chain_is_put_out_and_the_other_serves() {
     stack.indexed(stack.anvil.height().await).await;
     stack.kill();
     // The same id, another first block.
-    let stranger = Anvil::start().await;
+    let stranger = Anvil::start_another_on(0).await;
     stranger.mine(50).await;
     let nodes = format!(
         "[[chains.local.nodes]]\nrpc = \"{}\"\n[[chains.local.nodes]]\nrpc = \"ANVIL\"\nws = \"ws://127.0.0.1:{}\"",

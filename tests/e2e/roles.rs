@@ -79,7 +79,7 @@ async fn a_node_that_is_not_there_is_waited_for() {
     assert_eq!(stack.get(&format!("{}/healthz", stack.verifier)).await.status, StatusCode::OK);
     stack.until(&ready, |answer| answer.body.contains("cannot reach http://127.0.0.1")).await;
 
-    stack.anvil = Anvil::start_on(port).await;
+    stack.anvil = Anvil::start_another_on(port).await;
     stack.anvil.deploy(&stack.deployment.folder).await;
     stack.ready().await;
     let body = inference("late node");
@@ -91,7 +91,7 @@ async fn a_node_that_is_not_there_is_waited_for() {
     std::mem::replace(&mut stack.anvil, Anvil::start().await).stop();
     stack.until(&ready, |answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).await;
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-    stack.anvil = Anvil::start_on(port).await;
+    stack.anvil = Anvil::start_another_on(port).await;
     let answer = stack.until(&ready, |answer| answer.body.contains("genesis")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     let known = stack.get(&format!("{}/v1/payments/{proof}?chain=eip155:40204", stack.verifier)).await.json();

@@ -239,7 +239,7 @@ async fn nothing_is_sold_on_a_new_chain_before_the_contracts_are_there() {
     stack.kill();
     let port = stack.anvil.port;
     std::mem::replace(&mut stack.anvil, Anvil::start().await).stop();
-    stack.anvil = Anvil::start_on(port).await;
+    stack.anvil = Anvil::start_another_on(port).await;
     stack.anvil.mine(20).await;
     std::fs::remove_dir_all(stack.folder().join("data")).unwrap();
     stack.process = Some(stack.role("up"));

@@ -60,6 +60,13 @@ impl Anvil {
         Self::start_as(ChainId::CITRATE, port).await
     }
 
+    /// Starts one on a port whose first block is of no chain that was started before: chains that begin in the same second have the
+    /// same one.
+    pub async fn start_another_on(port: u16) -> Self {
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        Self::start_on(port).await
+    }
+
     /// Starts an anvil with another chain id.
     pub async fn start_as(chain: ChainId, port: u16) -> Self {
         let binary = root().join("tools/anvil");
