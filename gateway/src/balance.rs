@@ -255,18 +255,22 @@ async fn look(
     }
     let shown = KeyShown::read(&parts.headers)?.ok_or_else(key_refused)?;
     let client = Caller::of(&parts.extensions);
-    keys.wrong.admit(client, shown.hash, Instant::now())?;
+    let tried = keys.wrong.admit(client, shown.hash, Instant::now())?;
     let claimant = gateway.paywall.claimant.clone();
     let key_hash = Some(shown.hash);
     let of = AccountRequest { claimant, key_hash, account: None, entries, before };
     let view = match gateway.paywall.verifier.account(&of).await {
-        Err(problem) if problem.code == Code::NotFound => return Err(key_refused()),
+        Err(problem) if problem.code == Code::NotFound => {
+            tried.wrong();
+            return Err(key_refused());
+        }
         answer => answer?,
     };
     if matches!(view.state.as_str(), "revoked" | "ended") {
+        tried.wrong();
         return Err(key_refused());
     }
-    keys.wrong.good(client, shown.hash);
+    tried.good();
     let mut response = json(&view)?;
     salt402_http::no_store(response.headers_mut());
     Ok(response)

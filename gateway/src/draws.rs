@@ -41,7 +41,7 @@ pub(crate) async fn reserve(
         let detail = "several requests are sold for one payment here: pay for them, without the API key";
         return Err(Problem::new(Code::KeyNotAllowed, detail));
     }
-    keys.wrong.admit(client, shown.hash, Instant::now())?;
+    let tried = keys.wrong.admit(client, shown.hash, Instant::now())?;
     let draw = shown.draw();
     let paywall = &gateway.paywall;
     let request = DrawRequest {
@@ -60,8 +60,10 @@ pub(crate) async fn reserve(
     let (payer, amount, captured) = match paywall.verifier.draw(&request).await? {
         Drawn::Reserved { payer, amount, captured, .. } => (payer, amount, captured),
         Drawn::Refused { code, detail, account, retry_after_ms } => {
-            if code != Code::KeyRefused {
-                keys.wrong.good(client, shown.hash);
+            if code == Code::KeyRefused {
+                tried.wrong()
+            } else {
+                tried.good()
             }
             let detail = match (code, account) {
                 (Code::BalanceTooLow, Some(account)) => format!("{detail}. {}", top_up(keys, account)),
@@ -71,7 +73,7 @@ pub(crate) async fn reserve(
             return Err(retry_after_ms.into_iter().fold(problem, Problem::retry_after));
         }
     };
-    keys.wrong.good(client, shown.hash);
+    tried.good();
     let payment = PaymentView { payer, amount, ..in_form_of_a_payment(paywall, draw) };
     let authorized = Authorized { question: None, ends_at: None, is_secret: true, kept_ms: KEPT_MS };
     let may = gateway.charging.reserve(&payment, order.sold.digest, &authorized).await;
