@@ -26,6 +26,8 @@ pub(crate) struct Keys {
     pub(crate) wrong: Arc<WrongKeys>,
     /// Draws that are asked for and not yet written down here, or let go: one of both at a time.
     pub(crate) asked: Turns,
+    /// Draws whose several answers are made and charged: one copy of a request at a time.
+    pub(crate) several: Turns,
     open: OpenDraws,
 }
 
@@ -33,7 +35,7 @@ impl Keys {
     pub(crate) fn new(options: KeyOptions, charging: Charging) -> Self {
         let asked = Turns::default();
         let open = OpenDraws::new(charging, asked.clone());
-        Self { options: Arc::new(options), wrong: Arc::default(), asked, open }
+        Self { options: Arc::new(options), wrong: Arc::default(), asked, several: Turns::default(), open }
     }
 
     /// Looks after what interrupted processes have left reserved, until [`Keys::finish`].
