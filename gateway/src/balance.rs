@@ -222,8 +222,8 @@ async fn closed(
             fits && !view.full && matches!(view.state.as_str(), "active" | "blocked")
         }
     };
-    let detail = "there is no such account here, or its key was revoked or has ended, or it was topped up too often, or in something \
-                  else: pay nothing for it";
+    let detail = "there is no such account here, or its key was revoked or has ended, or it was topped up too often, or is in another \
+                  asset: pay nothing for it. Whoever has paid asks the server's operator to give it back";
     Ok((!takes).then(|| Problem::new(Code::AccountClosed, detail)))
 }
 
