@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::gateway::{Gateway, Inner};
-use crate::keys::{KeyShown, Keys, is_shown, key_refused};
-use crate::paid::{mark_paid, unkept};
+use crate::keys::{KeyOptions, KeyShown, Keys, is_shown, key_refused};
+use crate::paid::{decide, mark_paid, unkept};
 
 /// How many entries of a history are told if a request does not say, and the most.
 const ENTRIES: u32 = 100;
@@ -101,28 +101,37 @@ async fn sell(gateway: &Arc<Inner>, request: Request) -> Result<Response<Body>, 
     let target = Target::of(&parts.uri, parts.version)?.as_str().to_owned();
     let body =
         read_json(Request::from_parts(parts, body), gateway.body_limit).await.map_err(|fault| fault.0)?;
-    let order = order(keys, target, &body.bytes)?;
-    if let Some(problem) = unkept(gateway) {
+    let Asked { order, unsold } = asked(keys, target, &body.bytes)?;
+    if let Some(problem) = unkept(gateway).or_else(|| unsold.clone().filter(|_| !presented.pays())) {
         return Err(problem);
     }
     let credit = order.credit.as_ref();
-    let (account, own_key) =
-        (credit.and_then(|it| it.account), credit.is_some_and(|it| it.key_hash.is_some()));
-    if let (Some(account), false) = (account, presented.pays()) {
-        open(gateway, account).await?;
-    }
-    if matches!(presented.proof, Some(Proof::Voucher(_))) && account.is_none() && !own_key {
+    let own = credit.map_or((None, None), |it| (it.account, it.key_hash));
+    if matches!(presented.proof, Some(Proof::Voucher(_))) && own == (None, None) {
         // Once it was claimed, everybody can read it off the chain and show it.
         let detail =
             "key_sha256: expected with a voucher, the SHA-256 of a key that you made. Nothing was taken";
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
+    // What is signed now is not settled for an account that takes nothing. What was mined is paid, whatever became of the account.
+    let closed = if presented.proof.is_some() { None } else { closed(gateway, own).await? };
+    if let Some(problem) = closed.clone().filter(|_| !presented.pays()) {
+        return Err(problem);
+    }
     // Each hash is shown with the quote id, which its payer alone knows.
     let paywall = Paywall { keeps_answers: true, needs_quote: true, ..gateway.paywall.clone() };
     let started = Instant::now();
-    let Granted { payment, bare, .. } = match paywall.decide(&order, &presented).await? {
-        Decision::Granted(granted) => granted,
-        Decision::Unpaid(offer) => return Ok(offer_response(&offer)),
+    let Granted { payment, bare, .. } = match unsold {
+        Some(problem) => {
+            let granted = paywall.redeem(&order, &presented).await?.ok_or_else(|| problem.clone())?;
+            tracing::warn!(payment = %granted.payment.payment_id, why = problem.detail,
+                "a balance that is not sold so any more was paid for before: it has no bonus");
+            granted
+        }
+        None => match decide(&paywall, &order, &presented, closed).await? {
+            Decision::Granted(granted) => granted,
+            Decision::Unpaid(offer) => return Ok(offer_response(&offer)),
+        },
     };
     let verified = started.elapsed();
     let claimant = paywall.claimant.clone();
@@ -155,8 +164,15 @@ fn keys(gateway: &Inner) -> Result<&Keys, Problem> {
     gateway.keys.as_ref().ok_or_else(|| Problem::new(Code::NotFound, "no balances are sold here"))
 }
 
+/// What is asked for.
+struct Asked {
+    order: Order,
+    /// Why it is not sold, if so. Whoever paid while it was is credited what was paid.
+    unsold: Option<Problem>,
+}
+
 /// What a body buys.
-fn order(keys: &Keys, target: String, body: &[u8]) -> Result<Order, Problem> {
+fn asked(keys: &Keys, target: String, body: &[u8]) -> Result<Asked, Problem> {
     let Object(request) = serde_json::from_slice::<Object<BuyRequest>>(body).map_err(|error| {
         Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
     })?;
@@ -165,12 +181,16 @@ fn order(keys: &Keys, target: String, body: &[u8]) -> Result<Order, Problem> {
         let detail = "expected one of account and key_sha256";
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
-    let credit = keys.options.credit(amount, plan.as_deref(), (account, key_sha256), now_s())?;
+    let own = (account, key_sha256);
+    let (credit, unsold) = match keys.options.credit(amount, plan.as_deref(), own, now_s()) {
+        Ok(credit) => (credit, None),
+        Err(problem) => (KeyOptions::plain(own), Some(problem)),
+    };
     let description = match account {
         Some(account) => format!("{amount} base units for the balance of {account}"),
         None => format!("a balance of {amount} base units that an API key draws"),
     };
-    Ok(Order {
+    let order = Order {
         method: "POST".to_owned(),
         sold: Sold::one(RequestDigest::of("POST", &target, body)),
         path: target,
@@ -179,25 +199,32 @@ fn order(keys: &Keys, target: String, body: &[u8]) -> Result<Order, Problem> {
         by_use: false,
         description,
         credit: Some(credit),
-    })
+    };
+    Ok(Asked { order, unsold })
 }
 
-/// Whether an account takes payments, which is looked at before anybody is told how to pay.
-async fn open(gateway: &Inner, account: AccountId) -> Result<(), Problem> {
+/// Why an account takes no payments, if so. It is looked at before anybody is told how to pay, and before what is signed is settled.
+async fn closed(
+    gateway: &Inner,
+    (account, key_hash): (Option<AccountId>, Option<B256>),
+) -> Result<Option<Problem>, Problem> {
+    if (account, key_hash) == (None, None) {
+        return Ok(None);
+    }
     let claimant = gateway.paywall.claimant.clone();
-    let of = AccountRequest { claimant, account: Some(account), ..AccountRequest::default() };
-    let closed = || {
-        Problem::new(
-            Code::AccountClosed,
-            "there is no such account here, or its key was revoked or has ended: pay nothing for it",
-        )
+    let of = AccountRequest { claimant, account, key_hash, ..AccountRequest::default() };
+    let takes = match gateway.paywall.verifier.account(&of).await {
+        // A key that is new here has its account made.
+        Err(problem) if problem.code == Code::NotFound => key_hash.is_some(),
+        answer => {
+            let view = answer?;
+            let fits = (view.chain, view.asset) == (gateway.paywall.chain, gateway.paywall.asset);
+            fits && !view.full && matches!(view.state.as_str(), "active" | "blocked")
+        }
     };
-    let view = match gateway.paywall.verifier.account(&of).await {
-        Err(problem) if problem.code == Code::NotFound => return Err(closed()),
-        answer => answer?,
-    };
-    let fits = (view.chain, view.asset) == (gateway.paywall.chain, gateway.paywall.asset);
-    if fits && matches!(view.state.as_str(), "active" | "blocked") { Ok(()) } else { Err(closed()) }
+    let detail = "there is no such account here, or its key was revoked or has ended, or it was topped up too often, or is in another \
+                  asset: pay nothing for it. Whoever has paid asks the server's operator to give it back";
+    Ok((!takes).then(|| Problem::new(Code::AccountClosed, detail)))
 }
 
 /// How the balance of an API key stands
@@ -255,18 +282,22 @@ async fn look(
     }
     let shown = KeyShown::read(&parts.headers)?.ok_or_else(key_refused)?;
     let client = Caller::of(&parts.extensions);
-    keys.wrong.admit(client, shown.hash, Instant::now())?;
+    let tried = keys.wrong.admit(client, shown.hash, Instant::now())?;
     let claimant = gateway.paywall.claimant.clone();
     let key_hash = Some(shown.hash);
     let of = AccountRequest { claimant, key_hash, account: None, entries, before };
     let view = match gateway.paywall.verifier.account(&of).await {
-        Err(problem) if problem.code == Code::NotFound => return Err(key_refused()),
+        Err(problem) if problem.code == Code::NotFound => {
+            tried.wrong();
+            return Err(key_refused());
+        }
         answer => answer?,
     };
     if matches!(view.state.as_str(), "revoked" | "ended") {
+        tried.wrong();
         return Err(key_refused());
     }
-    keys.wrong.good(client, shown.hash);
+    tried.good();
     let mut response = json(&view)?;
     salt402_http::no_store(response.headers_mut());
     Ok(response)

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use salt402_paywall::{Authorized, Order, Paywall};
 use salt402_protocol::api::{DrawRequest, Drawn, PaymentView};
-use salt402_protocol::{Address, B256, Code, PaymentId, Problem};
+use salt402_protocol::{Address, Amount, B256, Code, PaymentId, Problem};
 use tokio::time::Instant;
 
 use crate::charging::May;
@@ -41,7 +41,7 @@ pub(crate) async fn reserve(
         let detail = "several requests are sold for one payment here: pay for them, without the API key";
         return Err(Problem::new(Code::KeyNotAllowed, detail));
     }
-    keys.wrong.admit(client, shown.hash, Instant::now())?;
+    let tried = keys.wrong.admit(client, shown.hash, Instant::now())?;
     let draw = shown.draw();
     let paywall = &gateway.paywall;
     let request = DrawRequest {
@@ -55,13 +55,15 @@ pub(crate) async fn reserve(
         models,
         amount: order.amount,
     };
-    // Until it is written down here.
-    let _asked = keys.asked.hold(draw, None);
+    // Until it is written down here: what is not is let go meanwhile.
+    let _asked = keys.asked.wait(draw).await;
     let (payer, amount, captured) = match paywall.verifier.draw(&request).await? {
         Drawn::Reserved { payer, amount, captured, .. } => (payer, amount, captured),
         Drawn::Refused { code, detail, account, retry_after_ms } => {
-            if code != Code::KeyRefused {
-                keys.wrong.good(client, shown.hash);
+            if code == Code::KeyRefused {
+                tried.wrong()
+            } else {
+                tried.good()
             }
             let detail = match (code, account) {
                 (Code::BalanceTooLow, Some(account)) => format!("{detail}. {}", top_up(keys, account)),
@@ -71,7 +73,7 @@ pub(crate) async fn reserve(
             return Err(retry_after_ms.into_iter().fold(problem, Problem::retry_after));
         }
     };
-    keys.wrong.good(client, shown.hash);
+    tried.good();
     let payment = PaymentView { payer, amount, ..in_form_of_a_payment(paywall, draw) };
     let authorized = Authorized { question: None, ends_at: None, is_secret: true, kept_ms: KEPT_MS };
     let may = gateway.charging.reserve(&payment, order.sold.digest, &authorized).await;
@@ -80,14 +82,23 @@ pub(crate) async fn reserve(
         May::Run { hold, .. } if captured.is_some() => {
             drop(hold);
             gateway.charging.release(draw).await?;
-            let detail = "this request was run and charged before, and its answer is not kept here";
-            return Err(Problem::new(Code::OutcomeGone, detail));
+            return Err(gone(captured));
         }
         May::Run { first, hold } => (first, Some(hold)),
         May::Ran => (false, None),
     };
     let once = shown.idempotency.is_none();
     Ok(Reserved { payment: Box::new(payment), authorized, first, hold, once })
+}
+
+/// What is said of a request that was charged, and of which nothing else is known here.
+fn gone(captured: Option<Amount>) -> Problem {
+    let detail = if captured.is_some_and(|amount| amount.is_zero()) {
+        "the request with this Idempotency-Key was given up, and nothing was charged of it: send it with another one"
+    } else {
+        "this request was run and charged before, and its answer is not kept here"
+    };
+    Problem::new(Code::OutcomeGone, detail)
 }
 
 /// What is said where it was given up: nothing is signed with a key.

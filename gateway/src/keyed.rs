@@ -69,6 +69,8 @@ pub(crate) async fn walk<S: Sale>(
     let meter = Arc::new(priced.meter(payment.amount).holding(hold));
     let purchase =
         Purchase::new(payment.clone(), first, order.description.clone()).charged(Some(meter)).once(once);
+    // What is answered is charged before a copy of the request looks at it, which would run what failed, and have it for nothing.
+    let turn = if priced.has_parts() { Some(keys.several.wait(payment.payment_id).await) } else { None };
     let started = Instant::now();
     let given = priced.outcome(gateway, purchase).await;
     match &given {
@@ -77,6 +79,7 @@ pub(crate) async fn walk<S: Sale>(
         Err(_) if once => gateway.charging.release(payment.payment_id).await?,
         _ => {}
     }
+    drop(turn);
     let took = [reserving, started.elapsed()];
     let nobody = Presented::default();
     let given = give(gateway, (&nobody, false), dialect, &payment, Some(authorized), given, took).await;

@@ -53,6 +53,11 @@ pub(crate) trait Sale: Send + Sync + Sized + 'static {
     /// The models that it is for, by the names that they are sold by.
     fn names(&self) -> Vec<String>;
 
+    /// Whether it has several answers, of which each may fail alone.
+    fn has_parts(&self) -> bool {
+        false
+    }
+
     /// Why nothing more is taken on for it, if that is so.
     fn full(&self) -> Option<Problem>;
 

@@ -276,6 +276,42 @@ async fn a_process_that_is_killed_between_reserving_and_answering_charges_once_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_copies_of_a_batch_at_once_have_what_is_charged_and_no_more() {
+    let gateway = format!("batch_at_once = 1\n{KEYS}");
+    let stack = Stack::start_with(SALT402, StackOptions { gateway, ..options() }).await;
+    let (key, _) = made(&stack, &["--amount", "1000000"]);
+    let batch = json!({ "requests": [inference("one"), inference("two")] });
+    let named = || async {
+        let authorization = bearer(&key);
+        let headers = [("authorization", authorization.as_str()), ("idempotency-key", "a")];
+        stack.post(&format!("{}/v1/inference/batch", stack.gateway), &batch, &headers).await
+    };
+    let answered = |answer: &Answer| {
+        let results = answer.json()["results"].as_array().unwrap().clone();
+        results.iter().filter(|result| result.get("error").is_none()).count()
+    };
+    // The first of the two fails. The copy comes while the second one is run.
+    stack.upstream.fail(1);
+    stack.upstream.delay(Duration::from_millis(1000));
+    let later = async {
+        let give_up = Instant::now() + Duration::from_secs(30);
+        while stack.upstream.asked() < 2 && Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        named().await
+    };
+    let (first, copy) = tokio::join!(named(), later);
+    assert_eq!(answered(&first), 1, "{}", first.body);
+    assert_eq!(answered(&copy), 1, "what failed is had for nothing: {}", copy.body);
+    assert_eq!(stack.upstream.asked(), 2);
+    until(&stack, &key, "reserved", 0).await;
+    let spent = figure(&stack, &key, "spent").await;
+    stack.upstream.delay(Duration::ZERO);
+    assert_eq!(answered(&named().await), 1);
+    assert_eq!((stack.upstream.asked(), figure(&stack, &key, "spent").await), (2, spent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_paid_by_a_key_that_it_never_sees() {
     let service = TestService::start().await;
     let sections = format!(

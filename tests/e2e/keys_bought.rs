@@ -128,6 +128,71 @@ async fn a_signature_buys_a_key_and_the_same_payer_is_told_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_for_a_plan_that_is_sold_no_more_is_credited() {
+    let mut stack = Stack::start_with(SALT402, options()).await;
+    let body = json!({ "amount": "5000", "plan": "pro" });
+    let shown = paid(&stack, &body).await;
+    stack.kill();
+    let keys = "keys = { least = \"6000\", most = \"7000\" }".to_owned();
+    stack.configure(&StackOptions { gateway: keys, ..options() });
+    stack.up().await;
+    // It is sold to nobody, and whoever has paid is not led to pay again.
+    assert_eq!(buy(&stack, &body, &[]).await.code(), "invalid_request");
+    for _ in 0..2 {
+        let bought = buy(&stack, &body, &pairs(&shown)).await;
+        assert_eq!(bought.status, StatusCode::OK, "{}", bought.body);
+        let told = bought.json();
+        assert_eq!((&told["credited"], &told["balance"]), (&json!("5000"), &json!("5000")), "{told}");
+        assert!(told["key"].is_string(), "{told}");
+    }
+    // Another body than the one that was paid for is credited nothing.
+    let other = json!({ "amount": "4000", "plan": "pro" });
+    let refused = buy(&stack, &other, &pairs(&shown)).await;
+    assert!(!refused.status.is_success(), "{}", refused.body);
+    offers_nothing(&refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_settled_for_an_account_that_takes_no_payments() {
+    let stack = StackOptions { payment: SIGNATURES.into(), ..options() };
+    let stand = Facilitating::start_with(SALT402, FacilitatorOptions { stack, ..Default::default() }).await;
+    let payer = X402Payer::new();
+    stand.fund(payer.address, 1_000_000_000_000_000_000).await;
+    let own = "sk-402-3q2mB7vXcT9wZ1kLp8RtYuN5sD6fGhJ0";
+    let hash = ApiKey::read(own).unwrap().hash();
+    let first = json!({ "amount": "7000", "key_sha256": hash });
+    let signed = sign(&payer, &stand.wrapped, &required(&buy(&stand.stack, &first, &[]).await), 1);
+    let bought = buy(&stand.stack, &first, &[("payment-signature", &signed)]).await;
+    assert_eq!(bought.status, StatusCode::OK, "{}", bought.body);
+    let account = bought.json()["account"].as_str().unwrap().to_owned();
+    // Asked for while it was open, and shown after it was closed: by its id, and by its key.
+    let bodies =
+        [json!({ "amount": "8000", "account": account }), json!({ "amount": "8000", "key_sha256": hash })];
+    let mut asked = Vec::new();
+    for body in &bodies {
+        asked.push(required(&buy(&stand.stack, body, &[]).await));
+    }
+    keys(&stand.stack, &["revoke", &account, "--note", "lost"]);
+    for (nonce, (body, asked)) in (2..).zip(bodies.iter().zip(&asked)) {
+        let unpaid = buy(&stand.stack, body, &[]).await;
+        assert_eq!(unpaid.code(), "account_closed", "{body}: {}", unpaid.body);
+        offers_nothing(&unpaid);
+        let signed = sign(&payer, &stand.wrapped, asked, nonce);
+        let refused = buy(&stand.stack, body, &[("payment-signature", &signed)]).await;
+        is_final(&refused, "account_closed");
+    }
+    assert_eq!(stand.paid(&stand.wrapped).await, 7000, "nothing more was moved");
+    // What was settled before is answered as it was.
+    let again = buy(&stand.stack, &first, &[("payment-signature", &signed)]).await;
+    assert_eq!(
+        (again.status, again.json()["credited"].as_str()),
+        (StatusCode::OK, Some("7000")),
+        "{}",
+        again.body
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_voucher_buys_a_balance_for_a_key_that_its_buyer_made() {
     let mut stack = Stack::start_with(SALT402, options()).await;
     let channel = opened(&mut stack, Asset::Native, 20_000, 1).await;

@@ -132,6 +132,16 @@ async fn a_person_pays_by_a_transaction_once_and_a_page_that_is_loaded_again_pay
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert!(page.text().await.unwrap().starts_with("<!doctype html>"));
     // Asked for by another method, or by a program that names JSON first, there is no page.
+    let shown = stack
+        .client
+        .get(&paid)
+        .header(ACCEPT, BROWSER)
+        .header("x-payment-proof", format!("0x{}", "ab".repeat(32)));
+    assert_eq!(
+        shown.send().await.unwrap().headers()[CONTENT_TYPE],
+        "application/problem+json",
+        "it shows a payment"
+    );
     for (method, accept) in [("HEAD", BROWSER), ("GET", "application/json, text/html")] {
         let request = stack.client.request(method.parse().unwrap(), &paid).header(ACCEPT, accept);
         let answer = request.send().await.unwrap();
@@ -146,6 +156,16 @@ async fn a_person_pays_by_a_transaction_once_and_a_page_that_is_loaded_again_pay
     person.click("Pay with Wallet").await;
     person.uses_the_wallet(&stack, "Nothing was paid", &["eth_sendTransaction"]).await;
     assert_eq!(person.browser.evaluate("localStorage.length").await, Some(json!(0)));
+
+    // Another tab asks its wallet before this one does: this one pays nothing beside it.
+    let other = "kept.write({ headers: { 'X-Payment-Proof': UNKNOWN, 'X-Payment-Quote': details.quoteId }, end: details.expiresAt })";
+    person.browser.evaluate(other).await;
+    let asked = person.sent("eth_sendTransaction");
+    person.click("Pay with Wallet").await;
+    person.uses_the_wallet(&stack, "Did you confirm", &[]).await;
+    assert_eq!(person.sent("eth_sendTransaction"), asked, "it was paid in two tabs");
+    person.browser.evaluate("kept.forget()").await;
+    person.open(&paid).await;
 
     // The page is closed before its wallet says what it sent.
     stack.anvil.automine(false).await;
@@ -197,6 +217,14 @@ async fn a_person_without_coins_pays_by_a_signature() {
     let before = stand.nonce(PAYER).await;
 
     let mut person = Person::new(&stand.stack).await;
+    person.open(&format!("{}/paid/file.txt", proxy.base)).await;
+    // Another tab pays while this one's wallet is asked: what is signed here is shown to nobody.
+    let other = "kept.write({ headers: { 'X-Payment-Proof': UNKNOWN, 'X-Payment-Quote': details.quoteId }, end: details.expiresAt })";
+    person.click("Sign with Wallet").await;
+    person.browser.evaluate(other).await;
+    person.uses_the_wallet(&stand.stack, "Did you confirm", &[]).await;
+    assert_eq!((person.sent("eth_signTypedData_v4"), stand.paid(&stand.wrapped).await), (1, 0));
+    person.browser.evaluate("kept.forget()").await;
     person.open(&format!("{}/paid/file.txt", proxy.base)).await;
     person.click("Sign with Wallet").await;
     person.uses_the_wallet(&stand.stack, "Paid and answered", &[]).await;

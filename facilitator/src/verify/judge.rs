@@ -248,7 +248,8 @@ fn exists(read: &Read, facts: &Facts) -> Result<(), Refusal> {
 
 /// The refusal of a payer whose contract does not exist and is not created here.
 pub(crate) fn not_created() -> Refusal {
-    let detail = "the payer's contract does not exist yet, and its factory is not called here: factories that the operator allows                   are called for exact by EIP-3009 alone. Deploy it first";
+    let detail = "the payer's contract does not exist yet, and its factory is not called here: factories that the operator allows \
+                  are called for exact by EIP-3009 alone. Deploy it first";
     refuse(X402Reason::FactoryNotAllowed, detail)
 }
 

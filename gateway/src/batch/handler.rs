@@ -90,6 +90,10 @@ impl Sale for PricedBatch {
         Meter::of_all(ceiling)
     }
 
+    fn has_parts(&self) -> bool {
+        true
+    }
+
     fn full(&self) -> Option<Problem> {
         self.requests().find_map(Sale::full)
     }

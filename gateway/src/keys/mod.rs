@@ -16,7 +16,7 @@ pub(crate) use shown::{KeyShown, is_shown, key_refused, strip};
 use crate::charging::Charging;
 use crate::keys::open_draws::OpenDraws;
 use crate::keys::wrong::WrongKeys;
-use crate::under_way::UnderWay;
+use crate::turns::Turns;
 
 /// The keys of a gateway. Clones share one state.
 #[derive(Clone)]
@@ -24,16 +24,18 @@ pub(crate) struct Keys {
     pub(crate) options: Arc<KeyOptions>,
     /// Who shows keys that are not good.
     pub(crate) wrong: Arc<WrongKeys>,
-    /// Draws that are asked for, and not yet written down here.
-    pub(crate) asked: UnderWay,
+    /// Draws that are asked for and not yet written down here, or let go: one of both at a time.
+    pub(crate) asked: Turns,
+    /// Draws whose several answers are made and charged: one copy of a request at a time.
+    pub(crate) several: Turns,
     open: OpenDraws,
 }
 
 impl Keys {
     pub(crate) fn new(options: KeyOptions, charging: Charging) -> Self {
-        let asked = UnderWay::default();
+        let asked = Turns::default();
         let open = OpenDraws::new(charging, asked.clone());
-        Self { options: Arc::new(options), wrong: Arc::default(), asked, open }
+        Self { options: Arc::new(options), wrong: Arc::default(), asked, several: Turns::default(), open }
     }
 
     /// Looks after what interrupted processes have left reserved, until [`Keys::finish`].

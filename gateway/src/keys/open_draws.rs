@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::charging::Charging;
-use crate::under_way::UnderWay;
+use crate::turns::Turns;
 
 /// How often it is looked.
 const TICK: Duration = Duration::from_secs(30);
@@ -26,13 +26,13 @@ const AGE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) struct OpenDraws {
     charging: Charging,
-    asked: UnderWay,
+    asked: Turns,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl OpenDraws {
-    pub(super) fn new(charging: Charging, asked: UnderWay) -> Self {
+    pub(super) fn new(charging: Charging, asked: Turns) -> Self {
         Self { charging, asked, tasks: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
@@ -62,7 +62,9 @@ impl OpenDraws {
 
     async fn look(&self) -> Result<(), Problem> {
         for draw in self.charging.open_draws(AGE).await? {
-            if self.asked.has(draw) || self.charging.knows(draw).await? {
+            // Whoever asks for it again meanwhile waits, and is told that it was let go.
+            let Some(_turn) = self.asked.free(draw) else { continue };
+            if self.charging.knows(draw).await? {
                 continue;
             }
             tracing::info!(%draw, "a request was not begun for which something is reserved: nothing is charged");
@@ -87,9 +89,12 @@ mod tests {
 
     use super::*;
 
-    /// A verifier in which three draws are open, and what it is asked to capture.
+    /// A verifier in which three draws are open, what it is asked to capture, and whether nobody could begin it meanwhile.
     #[derive(Clone, Default)]
-    struct Verifier(Arc<Mutex<Vec<(PaymentId, Amount)>>>);
+    struct Verifier {
+        captured: Arc<Mutex<Vec<(PaymentId, Amount, bool)>>>,
+        asked: Turns,
+    }
 
     fn draw(number: u8) -> PaymentId {
         PaymentId(B256::repeat_byte(number))
@@ -122,7 +127,8 @@ mod tests {
         }
 
         async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem> {
-            self.0.lock().unwrap().push((request.payment_id, request.amount));
+            let is_alone = self.asked.free(request.payment_id).is_none();
+            self.captured.lock().unwrap().push((request.payment_id, request.amount, is_alone));
             Ok(CaptureResponse { amount: request.amount, settled: true })
         }
 
@@ -143,10 +149,9 @@ mod tests {
         let verifier = Verifier::default();
         let paywall = Paywall::new(verifier.clone(), ChainId::CITRATE, Default::default(), "shop");
         let charging = Charging::new(store.clone(), paywall, Arc::default());
-        let asked = UnderWay::default();
-        let open = OpenDraws::new(charging, asked.clone());
+        let open = OpenDraws::new(charging, verifier.asked.clone());
         // One is asked for now, and one was begun.
-        let _asked = asked.hold(draw(1), None);
+        let _asked = verifier.asked.wait(draw(1)).await;
         let begun = NewCharge {
             payment: draw(2),
             chain: ChainId::CITRATE,
@@ -162,6 +167,10 @@ mod tests {
         };
         store.begin_charge(begun).await.unwrap();
         open.look().await.unwrap();
-        assert_eq!(*verifier.0.lock().unwrap(), [(draw(3), Amount::ZERO)]);
+        assert_eq!(*verifier.captured.lock().unwrap(), [(draw(3), Amount::ZERO, true)]);
+        assert!(
+            verifier.asked.free(draw(3)).is_some(),
+            "whoever asks for it then is told that it was let go"
+        );
     }
 }

@@ -44,6 +44,12 @@ impl KeyOptions {
         })
     }
 
+    /// What is credited where nothing is sold so any more: what was paid, and nothing beside it.
+    pub(crate) fn plain((account, key_hash): (Option<AccountId>, Option<B256>)) -> CreditRequest {
+        let (plan, bonus, limits) = (String::new(), Amount::ZERO, KeyLimits::default());
+        CreditRequest { account, key_hash, plan, bonus, limits }
+    }
+
     /// What so much of a plan credits, at a time in seconds since 1970 UTC. A topped up account keeps its own plan's limits.
     pub(crate) fn credit(
         &self,

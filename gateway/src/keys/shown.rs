@@ -1,5 +1,7 @@
 //! Which API key a request shows. A text that does not begin as our keys do is others': many SDKs want a key and send any.
 
+use std::collections::BTreeSet;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use salt402_http::one_value;
 use salt402_protocol::{ApiKey, B256, Code, PaymentId, Problem, keccak256};
@@ -33,21 +35,17 @@ pub(crate) fn is_shown(headers: &HeaderMap) -> bool {
     claimed(headers).next().is_some()
 }
 
-/// Takes what claims to be a key of ours out of a request that is passed on: it is nobody else's.
+/// Takes what holds a key of ours out of a request that is passed on, however it is written there: it is nobody else's.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    for name in [header::AUTHORIZATION, HeaderName::from_static(API_KEY_HEADER)] {
-        let is_ours = |value: &HeaderValue| {
-            let text = value.to_str().unwrap_or_default();
-            let bare = text.split_once(' ').map_or(text, |(_, text)| text);
-            ApiKey::is_claimed_by(bare.trim())
-        };
-        if headers.get_all(&name).iter().any(is_ours) {
-            let others: Vec<_> =
-                headers.get_all(&name).iter().filter(|value| !is_ours(value)).cloned().collect();
-            headers.remove(&name);
-            for other in others {
-                headers.append(name.clone(), other);
-            }
+    let is_ours = |value: &HeaderValue| ApiKey::is_within(value.as_bytes());
+    let names: BTreeSet<_> = (headers.iter().filter(|(_, value)| is_ours(value)))
+        .map(|(name, _)| name.as_str().to_owned())
+        .collect();
+    for name in names.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()) {
+        let others: Vec<_> = headers.get_all(&name).iter().filter(|value| !is_ours(value)).cloned().collect();
+        headers.remove(&name);
+        for other in others {
+            headers.append(name.clone(), other);
         }
     }
 }
@@ -148,6 +146,23 @@ mod tests {
         let left: Vec<_> =
             headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(left, [("authorization", "Basic eDp5")]);
+        // Where other servers would have it, or a hand has left it.
+        for (name, text) in [
+            ("authorization", KEY.to_owned()),
+            ("authorization", format!("Bearer\t{KEY}")),
+            ("authorization", format!("bearer  {}", KEY.to_uppercase())),
+            ("api-key", KEY.to_owned()),
+            ("x-goog-api-key", KEY.to_owned()),
+            ("cookie", format!("a=b; key={KEY}")),
+        ] {
+            headers.append(name, HeaderValue::from_str(&text).unwrap());
+        }
+        headers.append("x-api-key", HeaderValue::from_bytes(format!("\u{e9}{KEY}").as_bytes()).unwrap());
+        headers.append("cookie", HeaderValue::from_static("c=d"));
+        strip(&mut headers);
+        let left: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(left, [("authorization", "Basic eDp5"), ("cookie", "c=d")]);
         headers.append("x-api-key", HeaderValue::from_static("theirs"));
         strip(&mut headers);
         assert_eq!(headers["x-api-key"], "theirs");

@@ -67,7 +67,7 @@ async fn serve(gateway: &Arc<Inner>, request: Request) -> Result<Response<Body>,
         .as_ref()
         .filter(|_| is_shown(&parts.headers))
         .map(|keys| (keys, read_key(&parts.headers)));
-    if key.is_some() {
+    if gateway.keys.is_some() {
         strip(&mut parts.headers);
     }
     let target = Target::of(&parts.uri, parts.version)?.as_str();

@@ -21,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 use crate::dialects::sold;
 use crate::offer::Offer;
 use crate::response::offer_response;
+use crate::shown::shows_payment;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -59,7 +60,9 @@ pub fn offer_answer(offer: &Offer, asked: &HeaderMap) -> Response<Body> {
     }
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
     let policy = HeaderValue::from_str(&POLICY).ok();
-    if let (true, Some(page), Some(policy)) = (wants_page(asked), page(offer), policy) {
+    // Whoever shows a payment is a program, whatever it accepts: the page's own requests are for what is sold.
+    let is_person = wants_page(asked) && !shows_payment(asked);
+    if let (true, Some(page), Some(policy)) = (is_person, page(offer), policy) {
         *response.body_mut() = Body::from(page);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -1,5 +1,6 @@
 // Pays for the page's own address with a wallet of this browser (EIP-1193, found by EIP-6963), and shows the answer.
-// What was paid with is kept in this browser before it is sent, so a page that is loaded again goes on and pays nothing anew.
+// What was paid with is kept in this browser before it is sent, so a page that is loaded again goes on and pays nothing anew, and so
+// does the same page in another tab.
 'use strict';
 
 const offer = JSON.parse(document.getElementById('offer').textContent);
@@ -59,13 +60,16 @@ function choices() {
   if (shown.length === 0) say('No wallet was found in this browser. Install one, then load this page again.');
 }
 
+/** Loads the page anew where its quote is about to end: it would be paid for nothing. */
+async function inTime() {
+  if (now() <= details.expiresAt - 30) return;
+  location.reload();
+  await sleep(3600);
+}
+
 /** The account that pays, on the right chain. */
 async function account(provider) {
-  // A quote that is about to end would be paid for nothing.
-  if (now() > details.expiresAt - 30) {
-    location.reload();
-    return sleep(3600);
-  }
+  await inTime();
   const [first] = await provider.request({ method: 'eth_requestAccounts' });
   const chainId = `0x${details.chainId.toString(16)}`;
   if (BigInt(await provider.request({ method: 'eth_chainId' })) !== BigInt(chainId)) {
@@ -80,6 +84,8 @@ async function account(provider) {
 
 /** Pays by transactions: a token is approved first. */
 async function send(provider) {
+  // Another tab may have paid since this one was loaded, or while its wallet was asked.
+  if (kept.read()) return resume();
   const from = await account(provider);
   const [last, ...before] = [...pay].reverse();
   for (const call of before.reverse()) {
@@ -93,6 +99,8 @@ async function send(provider) {
     }
     if (BigInt(receipt.status) !== 1n) throw new Error('the approval failed; nothing was paid');
   }
+  await inTime();
+  if (kept.read()) return resume();
   say('Confirm the payment in the wallet.');
   // Kept before the wallet is asked: the page may be closed while it sends.
   const record = (proof) => ({ headers: { 'X-Payment-Proof': proof, 'X-Payment-Quote': details.quoteId }, end: details.expiresAt });
@@ -106,11 +114,12 @@ async function send(provider) {
     throw error;
   }
   kept.write(record(hash));
-  await claim();
+  return claim();
 }
 
 /** Pays by a signature, which the server has settled. */
 async function sign(provider) {
+  if (kept.read()) return resume();
   const from = await account(provider);
   const way = required.accepts[0];
   const nonce = `0x${[...crypto.getRandomValues(new Uint8Array(32))].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
@@ -136,8 +145,10 @@ async function sign(provider) {
   const payload = { x402Version: 2, resource: required.resource, accepted: way, payload: { signature, authorization: message } };
   const bytes = new TextEncoder().encode(JSON.stringify(payload));
   const header = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+  // A signature that is shown to nobody moves nothing.
+  if (kept.read()) return resume();
   kept.write({ headers: { 'PAYMENT-SIGNATURE': header }, end: validBefore });
-  await claim();
+  return claim();
 }
 
 /** Shows what is kept to the server until it answers. */
@@ -165,9 +176,11 @@ async function claim() {
       say(`${unsent ? 'Did you confirm the payment in the wallet? It was not seen yet.' : 'Not yet:'} ${why.detail || answer.status}`);
       buttons(['I did not pay: start anew', anew]);
       await sleep(Math.max(1, pause || 2));
-      if (!kept.read()) return undefined;
+      if (!kept.read()) return choices();
       continue;
     }
+    const other = kept.read();
+    if (other && other.done && !record.done) return resume();
     say(`The server refuses: ${why.detail || answer.status}`);
     return buttons(['Try again', claim], ['Start anew', anew]);
   }

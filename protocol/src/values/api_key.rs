@@ -6,11 +6,15 @@ use alloy_primitives::{B128, B256, keccak256};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// How every key begins.
-pub const KEY_PREFIX: &str = "sk-402-";
-
 /// The shortest and the longest key, in characters.
 const LENGTHS: std::ops::RangeInclusive<usize> = 39..=200;
+
+/// How many of its characters make a text a part of a key.
+const LEAST_OF_SECRET: usize = 8;
+
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
 
 /// The id of an account with a prepaid balance. It is no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,21 +53,35 @@ impl std::str::FromStr for AccountId {
 pub struct ApiKey(String);
 
 impl ApiKey {
+    /// How every key begins.
+    pub const PREFIX: &str = "sk-402-";
+
     /// A key of 32 secret bytes.
     pub fn of_secret(secret: B256) -> Self {
-        Self(format!("{KEY_PREFIX}{}", alloy_primitives::hex::encode(secret)))
+        Self(format!("{}{}", Self::PREFIX, alloy_primitives::hex::encode(secret)))
     }
 
     /// Whether a text claims to be a key of this kind.
     pub fn is_claimed_by(text: &str) -> bool {
-        text.starts_with(KEY_PREFIX)
+        text.starts_with(Self::PREFIX)
     }
 
     /// A key from its text, if it has the form of one.
     pub fn read(text: &str) -> Option<Self> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let fits = Self::is_claimed_by(text) && LENGTHS.contains(&text.len()) && text.bytes().all(plain);
+        let fits = Self::is_claimed_by(text) && LENGTHS.contains(&text.len()) && text.bytes().all(is_plain);
         fits.then(|| Self(text.to_owned()))
+    }
+
+    /// Whether something holds what may be a key, as a word of its own, or a part of one.
+    pub fn is_within(bytes: &[u8]) -> bool {
+        let prefix = Self::PREFIX.as_bytes();
+        bytes.windows(prefix.len()).enumerate().any(|(at, part)| {
+            let before = at.checked_sub(1).and_then(|at| bytes.get(at));
+            let secret = bytes.iter().skip(at + prefix.len()).take_while(|byte| is_plain(**byte)).count();
+            part.eq_ignore_ascii_case(prefix)
+                && before.is_none_or(|byte| !is_plain(*byte))
+                && secret >= LEAST_OF_SECRET
+        })
     }
 
     /// Its SHA-256, which is all that is kept of it.
@@ -102,6 +120,18 @@ mod tests {
         // What clients compute when they bring a key of their own.
         let own = ApiKey::read("sk-402-0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(own.hash(), B256::new(Sha256::digest(b"sk-402-0123456789abcdef0123456789abcdef").into()));
+    }
+
+    #[test]
+    fn a_key_is_found_in_whatever_holds_it() {
+        let key = format!("{}{}", ApiKey::PREFIX, "a".repeat(32));
+        for text in [&key, &key.to_uppercase(), &key[..20], &format!("Bearer {key}"), &format!("k={key}; b")]
+        {
+            assert!(ApiKey::is_within(text.as_bytes()), "{text}");
+        }
+        for text in ["", "sk-402-", "sk-402-x y", "task-402-0123456789", "sk-401-0123456789"] {
+            assert!(!ApiKey::is_within(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

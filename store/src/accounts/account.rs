@@ -40,7 +40,9 @@ macro_rules! account_columns {
         concat!(
             "a.account_id, a.key_hash, a.claimant, a.chain_id, a.asset, a.payer, a.plan, a.label, a.state, a.credited, a.returned,
              a.spent, a.reserved, a.day, a.day_used, a.requests_per_minute, a.amount_per_day IS NOT NULL AS has_daily,
-             COALESCE(a.amount_per_day, zeroblob(32)) AS amount_per_day, a.models, a.paths, a.ends_at_ms, a.made_at_ms, ",
+             COALESCE(a.amount_per_day, zeroblob(32)) AS amount_per_day, a.models, a.paths, a.ends_at_ms, a.made_at_ms,
+             (SELECT COUNT(*) FROM account_entries b INDEXED BY account_entries_bought
+              WHERE b.account_id = a.account_id AND b.kind = 'payment' AND b.settled IS NULL) AS payments, ",
             is_blocked!(),
             " AS blocked"
         )
@@ -197,6 +199,7 @@ fn account(row: &Row) -> Result<Account, StoreError> {
         day: row.number("day")?,
         day_used: row.amount("day_used")?,
         limits,
+        payments: row.number("payments")?,
         made_at_ms: row.number("made_at_ms")?,
     })
 }

@@ -3,11 +3,8 @@
 use salt402_protocol::{AccountId, Amount, ChainId, PaymentId};
 
 use crate::accounts::account::{NewEvent, by_id, by_key, lines, write_sums};
-use crate::engine::{Columns as _, Connection, amount_bytes, bound, chain_id, query};
+use crate::engine::{Connection, amount_bytes, bound, chain_id, query};
 use crate::rows::{Account, AccountEventKind, NewCredit, StoreError};
-
-/// How many payments one account is topped up with. Each draw looks at all of them.
-const MOST_TOP_UPS: i64 = 1000;
 
 /// Who credits, and when.
 #[derive(Clone, Copy, Debug)]
@@ -41,17 +38,7 @@ impl Credits<'_> {
             && (account.chain, account.asset) == (self.chain, credit.asset)
             && account.is_open(self.now_ms)
             && sum.is_some()
-            && self.top_ups(connection, account.id)? < MOST_TOP_UPS)
-    }
-
-    fn top_ups(&self, connection: &mut Connection, id: AccountId) -> Result<i64, StoreError> {
-        let row = query(
-            "SELECT COUNT(*) AS payments FROM account_entries INDEXED BY account_entries_bought
-             WHERE account_id = $1 AND kind = 'payment' AND settled IS NULL",
-        )
-        .bind(id.0.to_vec())
-        .fetch_one(connection)?;
-        Ok(bound(row.number("payments")?))
+            && !account.is_full())
     }
 
     /// Credits a payment that was claimed in this transaction, and for which it fits.

@@ -88,11 +88,21 @@ pub struct Account {
     pub day_used: Amount,
     /// What its key may do.
     pub limits: KeyLimits,
+    /// How many payments have bought it that may still block it.
+    pub payments: u64,
     /// When it was made, in milliseconds since 1970 UTC.
     pub made_at_ms: u64,
 }
 
+/// How many payments one account is topped up with. Each draw looks at all of them.
+const MOST_PAYMENTS: u64 = 1000;
+
 impl Account {
+    /// Whether it takes no more payments.
+    pub fn is_full(&self) -> bool {
+        self.payments >= MOST_PAYMENTS
+    }
+
     /// What may be used, in base units.
     pub fn free(&self) -> Amount {
         let gone = [self.returned, self.spent, self.reserved];

@@ -328,6 +328,25 @@ async fn a_payment_is_credited_with_its_claim_once() {
 }
 
 #[tokio::test]
+async fn an_account_that_many_payments_bought_says_that_it_takes_no_more() {
+    let fixture = Fixture::new().await;
+    let payments: Vec<u64> = (1..=1001).collect();
+    fixture.apply(None, &[child(genesis(), 1, &payments)]).await.unwrap();
+    fixture.store.claim(buying(1, credit(None))).await.unwrap();
+    let account = AccountId::made_by(id(1).0);
+    let is_full = || async { fixture.store.account(account).await.unwrap().unwrap().is_full() };
+    join_all((2..1000).map(|payment| fixture.store.claim(buying(payment, credit(None))))).await;
+    assert!(!is_full().await, "one more is taken");
+    fixture.store.claim(buying(1000, credit(None))).await.unwrap();
+    assert!(is_full().await);
+    let more = fixture.store.claim(buying(1001, credit(None))).await.unwrap();
+    assert_eq!(more, ClaimResult::AccountClosed);
+    let now = fixture.store.account(account).await.unwrap().unwrap();
+    assert_eq!((now.credited, now.payments), (amount(6 * 1000), 1000));
+    assert!(is_first(&draw(&fixture, new(1, 6 * 1000)).await));
+}
+
+#[tokio::test]
 async fn an_account_is_blocked_while_its_payment_is_off_the_chain_and_until_an_operator_settles_it() {
     let fixture = Fixture::new().await;
     let (one, other) = (child(genesis(), 1, &[1]), child(genesis(), 2, &[]));

@@ -200,6 +200,7 @@ fn view(account: Account, entries: Vec<AccountEvent>, now_ms: u64) -> AccountVie
     AccountView {
         account: account.id,
         state: state.to_owned(),
+        full: account.is_full(),
         plan: account.plan.clone(),
         chain: account.chain,
         asset: account.asset,

@@ -217,6 +217,9 @@ pub struct AccountView {
     pub account: AccountId,
     /// `active`, `blocked` (a payment for it left the chain or was given back), `ended` or `revoked`.
     pub state: String,
+    /// Whether it takes no more payments, as too many have topped it up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
     /// The plan, by its name. Left out: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub plan: String,
