@@ -61,9 +61,9 @@ pub(crate) async fn reserve(
         Drawn::Reserved { payer, amount, captured, .. } => (payer, amount, captured),
         Drawn::Refused { code, detail, account, retry_after_ms } => {
             if code == Code::KeyRefused {
-                tried.wrong()
+                tried.wrong();
             } else {
-                tried.good()
+                tried.good();
             }
             let detail = match (code, account) {
                 (Code::BalanceTooLow, Some(account)) => format!("{detail}. {}", top_up(keys, account)),
