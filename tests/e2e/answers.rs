@@ -19,7 +19,7 @@ const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b7
 /// The long answer: so many parts of a MiB.
 const PARTS: usize = 192;
 /// More than the command may hold of it, in KiB.
-const MOST_KIB: u64 = 128 << 10;
+const MOST_KIB: u64 = 96 << 10;
 /// A title, a line of its own, another direction, a carriage return, in both ways to write a control sequence.
 const SPELLS: &str = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}live\r\npaid\rnot";
 

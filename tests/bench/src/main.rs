@@ -32,10 +32,6 @@ mod verify;
 use anyhow::Context as _;
 use figures::machine;
 
-/// The same as that of `salt402`: some benchmarks run its parts in this process.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 type Run = fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
 const BENCHES: [(&str, Run); 14] = [
