@@ -30,6 +30,7 @@ mod meter;
 mod model_route;
 mod models;
 mod openapi;
+mod ordered;
 mod paid;
 mod passed;
 mod priced_request;

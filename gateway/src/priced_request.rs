@@ -1,12 +1,13 @@
 //! What a body of `POST /v1/inference` asks for, and what that costs.
 
-use salt402_paywall::{Order, Sold};
+use salt402_paywall::Order;
 use salt402_protocol::object::Object;
-use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
+use salt402_protocol::{Amount, Code, Problem, U256};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::catalogue::{Catalogue, Model};
+use crate::ordered::{charged_as, ordered};
 use crate::pricing::{Cost, Quantities, Unpriced};
 use crate::reading::{Reading, Unsold};
 
@@ -82,22 +83,8 @@ impl PricedRequest {
         path: String,
         body: &[u8],
     ) -> Result<Reading<Self>, Problem> {
-        let digest = RequestDigest::of(&method, &path, body);
         let request = InferenceRequest::read(body)?;
-        let by_use = catalogue.get(&request.model).is_some_and(|model| model.by_use);
-        let order = |description, amount| {
-            let (method, path) = (method.clone(), path.clone());
-            Order {
-                method,
-                path,
-                sold: Sold::one(digest),
-                before: None,
-                amount,
-                by_use,
-                description,
-                credit: None,
-            }
-        };
+        let order = charged_as(catalogue, &request.model, ordered(method, path, body));
         Self::priced(catalogue, request, order)
     }
 

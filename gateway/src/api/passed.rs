@@ -1,8 +1,8 @@
 //! A body of an API that is passed on: what it asks for, its price, and what the model server is sent.
 
 use bytes::Bytes;
-use salt402_paywall::{Order, Sold};
-use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
+use salt402_paywall::Order;
+use salt402_protocol::{Amount, Code, Problem, U256};
 
 use crate::api::json::{Json, Object};
 use crate::api::members::Fault;
@@ -10,6 +10,7 @@ use crate::api::reading::{Asked, readings};
 use crate::api::{chat, completions, embeddings, images, messages, rerank, responses};
 use crate::catalogue::{Catalogue, Model};
 use crate::kinds::{Api, Server, invalid};
+use crate::ordered::{charged_as, ordered};
 use crate::pricing::{Cost, Quantities, Unpriced};
 
 /// The price if none is known: more than any payment, so that only a quote counts.
@@ -86,22 +87,9 @@ impl Passed {
         path: String,
         body: &[u8],
     ) -> Result<PassedReading, Problem> {
-        let digest = RequestDigest::of(&method, &path, body);
+        let order = ordered(method, path, body);
         let body = Body::read(named, body)?;
-        let by_use = catalogue.get(&body.model).is_some_and(|model| model.by_use);
-        let order = |description, amount| {
-            let (method, path) = (method.clone(), path.clone());
-            Order {
-                method,
-                path,
-                sold: Sold::one(digest),
-                before: None,
-                amount,
-                by_use,
-                description,
-                credit: None,
-            }
-        };
+        let order = charged_as(catalogue, &body.model, order);
         let name = body.model.clone();
         Self::of_model(api, name, catalogue, body, order)
     }

@@ -1,12 +1,13 @@
 //! What a body of `POST /v1/inference/batch` asks for, and what that costs.
 
-use salt402_paywall::{Order, Sold};
+use salt402_paywall::Order;
 use salt402_protocol::object::Object;
-use salt402_protocol::{Amount, Code, Problem, RequestDigest};
+use salt402_protocol::{Amount, Code, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::catalogue::Catalogue;
+use crate::ordered::ordered;
 use crate::priced_request::{InferenceRequest, PRICELESS, PricedRequest};
 use crate::pricing::{Unpriced, reduced};
 use crate::reading::{Reading, Unsold};
@@ -69,7 +70,6 @@ impl PricedBatch {
         path: String,
         body: &[u8],
     ) -> Result<Reading<Self>, Problem> {
-        let digest = RequestDigest::of(&method, &path, body);
         let Object(BatchRequest { requests }) = serde_json::from_slice::<Object<BatchRequest>>(body)
             .map_err(|error| {
                 Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
@@ -83,19 +83,7 @@ impl PricedBatch {
             let detail = format!("requests: at most {most} here, found {count}");
             return Err(Problem::new(Code::InvalidRequest, detail));
         }
-        let order = |description, amount| {
-            let (method, path) = (method.clone(), path.clone());
-            Order {
-                method,
-                path,
-                sold: Sold::one(digest),
-                before: None,
-                amount,
-                by_use: false,
-                description,
-                credit: None,
-            }
-        };
+        let order = &ordered(method, path, body);
         let mut entries = Vec::with_capacity(count);
         for (place, Object(request)) in requests.into_iter().enumerate() {
             let reading =

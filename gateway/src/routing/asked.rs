@@ -3,10 +3,10 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response};
+use salt402_paywall::Order;
 use salt402_paywall::openapi::PaymentHeaders;
-use salt402_paywall::{Order, Sold};
 use salt402_protocol::object::Object;
-use salt402_protocol::{Amount, Code, Problem, RequestDigest};
+use salt402_protocol::{Amount, Code, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -19,6 +19,7 @@ use crate::inference::InferenceResponse;
 use crate::inference_stream::Streamed;
 use crate::meter::Meter;
 use crate::model_route::Routes;
+use crate::ordered::{charged_as, ordered};
 use crate::paid::Sale;
 use crate::passed::{dialect, reading};
 use crate::priced_request::{InferenceRequest, PricedRequest};
@@ -118,25 +119,6 @@ fn inference(
     };
     let routed = Routed::understand(&request.model, route, wanted, read)?;
     Ok(routed.map(|routed| Target::Route(Box::new(routed))))
-}
-
-/// The order of exactly these bytes.
-fn ordered(method: String, path: String, body: &[u8]) -> impl Fn(String, Amount) -> Order {
-    let sold = Sold::one(RequestDigest::of(&method, &path, body));
-    move |description, amount| {
-        let (method, path) = (method.clone(), path.clone());
-        Order { method, path, sold, before: None, amount, by_use: false, description, credit: None }
-    }
-}
-
-/// The same, charged as the model is.
-fn charged_as<O: Fn(String, Amount) -> Order>(
-    catalogue: &Catalogue,
-    name: &str,
-    order: O,
-) -> impl Fn(String, Amount) -> Order + use<O> {
-    let by_use = catalogue.get(name).is_some_and(|model| model.by_use);
-    move |description, amount| Order { by_use, ..order(description, amount) }
 }
 
 fn session(headers: &HeaderMap) -> Option<Vec<u8>> {
