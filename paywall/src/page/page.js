@@ -103,7 +103,7 @@ async function send(provider) {
   if (kept.read()) return resume();
   say('Confirm the payment in the wallet.');
   // Kept before the wallet is asked: the page may be closed while it sends.
-  const record = (proof) => ({ headers: { 'X-Payment-Proof': proof, 'X-Payment-Quote': details.quoteId }, end: details.expiresAt });
+  const record = (proof) => ({ headers: { 'X-Payment-Proof': proof, 'X-Payment-Quote': details.quoteId } });
   kept.write(record(UNKNOWN));
   let hash;
   try {
@@ -147,7 +147,7 @@ async function sign(provider) {
   const header = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
   // A signature that is shown to nobody moves nothing.
   if (kept.read()) return resume();
-  kept.write({ headers: { 'PAYMENT-SIGNATURE': header }, end: validBefore });
+  kept.write({ headers: { 'PAYMENT-SIGNATURE': header } });
   return claim();
 }
 
@@ -187,12 +187,11 @@ async function claim() {
 }
 
 async function anew() {
-  const record = kept.read();
-  const wait = record ? record.end - now() : 0;
-  if (wait > 0 && !confirm(`If you have paid, do not start anew: you would pay again. Start anew all the same?`)) return resume();
+  // Also after the end of the quote: what was mined in time stays good.
+  const question = 'If you have paid, do not start anew: you would pay again. Start anew all the same?';
+  if (kept.read() && !confirm(question)) return resume();
   kept.forget();
-  location.reload();
-  return undefined;
+  return location.reload();
 }
 
 function resume() {
