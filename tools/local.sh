@@ -4,6 +4,7 @@
 #   tools/local.sh demo   one paid request, shown step by step; then everything is stopped
 #   tools/local.sh up     the same set-up on fixed ports, until Ctrl-C
 #
+# MODEL=real sells llama.cpp's server with a small model, which `make model` builds, in place of made-up words.
 # LOCAL_PORTS has other ports for `up`: of the chain, the verifier, the gateway, those that the printed commands name for a
 # file server and Caddy, and of the facilitator. LOCAL_HOME is another folder for logs and data, below scratch.
 #
@@ -27,6 +28,21 @@ for needed in node_modules/.stamp "$salt402"; do
 	[ -e "$needed" ] || { echo "$needed is missing: run make $mode, which builds it" >&2; exit 1; }
 done
 
+model=${MODEL:-demo}
+case $model in
+demo) upstream=demo sold="Deterministic words, no GPU" ;;
+real)
+	for needed in scratch/model/llama-server scratch/model/model.gguf; do
+		[ -e "$needed" ] || { echo "$needed is missing: run make model, which builds it" >&2; exit 1; }
+	done
+	sold="SmolLM2-135M-Instruct, by llama.cpp on this machine's processor"
+	;;
+*)
+	echo "MODEL is demo or real, not $model" >&2
+	exit 2
+	;;
+esac
+
 deployer_key=0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80
 payer_key=0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d
 payee=0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
@@ -34,13 +50,16 @@ payer=0x70997970C51812dc3A010C7d01b50e0d17dc79C8
 # anvil's fifth: it pays the gas of what payers sign.
 settling_key=0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a
 
+# Ports that are free now, so that a demonstration disturbs nothing.
+free_ports() { # how many
+	node -e '
+		const net = require("net"), servers = Array.from({ length: Number(process.argv[1]) }, () => net.createServer().listen(0, "127.0.0.1"));
+		servers.at(-1).on("listening", () => servers.forEach(s => { console.log(s.address().port); s.close(); }));' "$1"
+}
 if [ "$mode" = up ]; then
 	read -r -a ports <<<"${LOCAL_PORTS:-8545 4020 4021 8000 8080 4023}"
 else
-	# Four ports that are free now, so that a demonstration disturbs nothing.
-	mapfile -t ports < <(node -e '
-		const net = require("net"), servers = [0, 0, 0, 0].map(() => net.createServer().listen(0, "127.0.0.1"));
-		servers.at(-1).on("listening", () => servers.forEach(s => { console.log(s.address().port); s.close(); }));')
+	mapfile -t ports < <(free_ports 4)
 fi
 rpc=http://127.0.0.1:${ports[0]}
 verifier=http://127.0.0.1:${ports[1]}
@@ -97,6 +116,18 @@ ETH_RPC_URL=$rpc SALT402_DEPLOYER_KEY=$deployer_key SALT402_DEPLOYMENTS=$home/de
 	{ cat "$home/deploy.log" >&2; exit 1; }
 show <"$home/deployments/40204.json"
 
+if [ "$model" = real ]; then
+	step "a real model: llama.cpp's server with SmolLM2-135M-Instruct"
+	model_port=$(free_ports 1)
+	scratch/model/llama-server --model scratch/model/model.gguf --ctx-size 8192 --parallel 4 --host 127.0.0.1 --port "$model_port" \
+		>"$home/model.log" 2>&1 &
+	pids+=($!)
+	until_ready "llama-server" "http://127.0.0.1:$model_port/health"
+	upstream="http://127.0.0.1:$model_port/v1\"
+server = \"llama.cpp"
+	echo "http://127.0.0.1:$model_port/v1" | show
+fi
+
 step "salt402 up: indexer, verifier, gateway and facilitator in one process"
 printf %s "$settling_key" >"$home/settle.key"
 chmod 600 "$home/settle.key"
@@ -143,16 +174,16 @@ keys = [{ file = "settle.key" }]
 locks = "."
 
 [gateway.models.demo]
-upstream = "demo"
-description = "Deterministic words, no GPU"
+upstream = "$upstream"
+description = "$sold"
 price_per_request = "0.0005 SALT"
 price_per_token = "0.00001 SALT"
 default_tokens = 32
 max_tokens = 64
 
 [gateway.models.smart]
-upstream = "demo"
-description = "The same words, dearer"
+upstream = "$upstream"
+description = "The same, dearer"
 price_per_request = "0.0008 SALT"
 default_tokens = 32
 max_tokens = 512
@@ -223,6 +254,13 @@ SALT402_RECEIPTS="$home/receipts" SALT402_KEY=$payer_key "$salt402" pay "$url" -
 show <"$home/pay.log"
 show <"$home/answer.json"
 
+step "a stream: the whole is paid for first, then each piece is passed on as it comes"
+SALT402_RECEIPTS="$home/receipts" SALT402_KEY=$payer_key "$salt402" pay "$url/stream" --network local --rpc "$rpc" --max '0.01 SALT' --data "$body" \
+	>"$home/stream.txt" 2>"$home/stream.log" || { cat "$home/stream.log" >&2; exit 1; }
+show <"$home/stream.log"
+grep '^data:' "$home/stream.txt" | sed '4,$ { $!d }' | show
+grep -q '^data: \[DONE\]' "$home/stream.txt"
+
 step "a batch: three requests, one payment, 5 % less than alone"
 batch='{"requests":[{"model":"demo","prompt":"Why is the sea salt?"},{"model":"demo","prompt":"And the lakes?","max_tokens":8},{"model":"demo","prompt":"And tears?","max_tokens":8}]}'
 printf %s "$batch" >"$home/batch.request"
@@ -266,17 +304,18 @@ for _ in $(seq 1 100); do
 	sleep 0.1
 done
 sent_before=$(rpc eth_getTransactionCount "[\"$payer\",\"latest\"]")
-signed_body='{"model":"demo","prompt":"Why is the sea salt, by a signature?"}'
+signed_url=$gateway/v1/chat/completions
+signed_body='{"model":"demo","max_tokens":8,"stream":true,"messages":[{"role":"user","content":"Why is the sea salt, by a signature?"}]}'
 if [ -d tests/clients/node_modules/@x402/fetch ]; then
-	step "x402's own client (@x402/fetch) pays the gateway by a signature; the facilitator settles"
+	step "x402's own client (@x402/fetch) pays for a streamed chat by a signature; the facilitator settles"
 	node -e '
 		const [key, url, body, asset] = process.argv.slice(1);
 		const allowedAssets = [{ network: "eip155:40204", asset, maxAmountPerPayment: "1000000000000000" }];
-		console.log(JSON.stringify({ key, urls: [url], body, allowedAssets }));' "$payer_key" "$url" "$signed_body" "$wrapped" |
+		console.log(JSON.stringify({ key, urls: [url], body, allowedAssets }));' "$payer_key" "$signed_url" "$signed_body" "$wrapped" |
 		node tests/clients/clients/fetch.mjs >"$home/signed.json" 2>"$home/client.log"
 else
-	step "a payer signs and sends nothing; the facilitator settles (make test-clients installs x402's own client, which is shown here then)"
-	curl -sS -o /dev/null -D "$home/required" -H 'content-type: application/json' -d "$signed_body" "$url"
+	step "a payer signs for a streamed chat and sends nothing; the facilitator settles (make test-clients installs x402's own client, which is shown here then)"
+	curl -sS -o /dev/null -D "$home/required" -H 'content-type: application/json' -d "$signed_body" "$signed_url"
 	node -e '
 		const [headers, from, now] = process.argv.slice(1);
 		const required = /^payment-required: (\S+)/im.exec(require("fs").readFileSync(headers, "utf8"))[1];
@@ -304,7 +343,7 @@ else
 		console.log(Buffer.from(JSON.stringify({ x402Version: 2, accepted: offer, payload })).toString("base64"));' \
 		"$home/typed.json" "$home/signature")
 	code=$(curl -sS -o "$home/bought.json" -D "$home/settled" -w '%{http_code}' --max-time 60 -H 'content-type: application/json' \
-		-H "PAYMENT-SIGNATURE: $signature" -d "$signed_body" "$url")
+		-H "PAYMENT-SIGNATURE: $signature" -d "$signed_body" "$signed_url")
 	node -e '
 		const fs = require("fs"), [status, body, headers] = process.argv.slice(1);
 		const paymentResponse = /^payment-response: (\S+)/im.exec(fs.readFileSync(headers, "utf8"))?.[1];
@@ -317,6 +356,7 @@ node -e '
 	console.log(`${answer.status ?? answer.error} ${answer.body}`);
 	console.log(`settled: ${told.success}, transaction ${told.transaction}`);
 	if (answer.status !== 200 || !told.success) process.exit(1);' "$home/signed.json" | show
+grep -q 'data: \[DONE\]' <(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).body' "$home/signed.json")
 [ "$(rpc eth_getTransactionCount "[\"$payer\",\"latest\"]")" = "$sent_before" ]
 echo "the payer sent nothing, and paid no gas" | show
 "$salt402" settlements list --config "$home/salt402.toml" | show
