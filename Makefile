@@ -163,7 +163,7 @@ contracts: setup ## Compile the contracts into out/
 	@forge build --quiet
 
 .PHONY: test-long
-test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, 5,000 interleavings of requests and blocks, 20,000 requests to two facilitators, and 100 kills of and 20,000 changed requests to ours
+test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, 5,000 interleavings of requests and blocks, 20,000 requests to two facilitators, 100 kills of and 20,000 changed requests to ours, and 1,000 requests of all kinds with kills
 	FOUNDRY_PROFILE=long forge test
 	$(MAKE) fuzz FUZZ=200
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
@@ -172,6 +172,7 @@ test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers)
 	CASES=20000 $(MAKE) test-clients
 	FACILITATOR_KILLS=100 cargo test --locked --package salt402-cli --test e2e settlements_survive_kills -- --nocapture
 	FACILITATOR_MUTATIONS=20000 cargo test --locked --package salt402-cli --test e2e whatever_is_changed -- --nocapture
+	ACCOUNTED_REQUESTS=1000 cargo test --locked --package salt402-cli --test e2e every_base_unit -- --nocapture
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

@@ -113,7 +113,7 @@ pub(crate) async fn run(
             Tokens::of_document(&passing.last())?
         };
         write(&recorder, rest, &mut index).await?;
-        recorder.head(Head::events());
+        recorder.head(Head::events);
         Ok(DONE)
     };
     conclude(streamed.await, question)
@@ -121,7 +121,7 @@ pub(crate) async fn run(
 
 async fn write(recorder: &Recorder, tokens: Vec<String>, index: &mut u64) -> std::io::Result<()> {
     for token in tokens {
-        recorder.head(Head::events());
+        recorder.head(Head::events);
         let event = serde_json::to_string(&Token { token: &token, index: *index })?;
         *index += 1;
         recorder.write(format!("data: {event}\n\n").into()).await?;

@@ -122,11 +122,11 @@ pub(crate) async fn stream(
         let mut passing = question.ask(|| upstream.pass(&asked)).await?;
         while let Some(piece) = passing.next().await? {
             note(meter.as_deref(), &passing);
-            recorder.head(Head::events());
+            recorder.head(Head::events);
             recorder.write(piece).await?;
         }
         note(meter.as_deref(), &passing);
-        recorder.head(if passing.is_stream() { Head::events() } else { Head::json() });
+        recorder.head(|| if passing.is_stream() { Head::events() } else { Head::json() });
         Ok(match &meter {
             Some(meter) => passing.last_with_cost(meter.amount()),
             None => passing.last(),

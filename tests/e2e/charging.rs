@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
 use reqwest::StatusCode;
 use salt402_protocol::Asset;
-use salt402_tests::x402::{FACILITATOR, Terms, X402Payer};
+use salt402_tests::x402::{FACILITATOR, Terms, Token, X402Payer};
 use salt402_tests::{
     Act, Answer, CHAT_DONE, Facilitating, FacilitatorOptions, PAYEE_KEY, Scripted, Stack, StackOptions,
     TestService, chat_chunk, inference,
@@ -80,6 +80,17 @@ pub(crate) fn sign_until(
     number: u64,
     until: u64,
 ) -> String {
+    sign_ceiling(&stand.wrapped, payer, required, number, until)
+}
+
+/// The same in a token.
+pub(crate) fn sign_ceiling(
+    token: &Token,
+    payer: &X402Payer,
+    required: &Value,
+    number: u64,
+    until: u64,
+) -> String {
     let accepted = &required["accepts"][0];
     assert_eq!(
         (&accepted["scheme"], &accepted["extra"]["facilitatorAddress"]),
@@ -87,8 +98,7 @@ pub(crate) fn sign_until(
     );
     let terms = Terms::new(accepted["payTo"].as_str().unwrap().parse().unwrap(), ceiling(required), number);
     let terms = Terms { valid_before: terms.valid_before.min(until), ..terms };
-    let mut payload =
-        payer.upto(&stand.wrapped, &terms, FACILITATOR.parse().unwrap())["paymentPayload"].take();
+    let mut payload = payer.upto(token, &terms, FACILITATOR.parse().unwrap())["paymentPayload"].take();
     payload["accepted"] = accepted.clone();
     payload["resource"] = required["resource"].clone();
     STANDARD.encode(payload.to_string())
@@ -636,6 +646,9 @@ async fn a_service_is_charged_by_the_rows_and_bytes_of_its_answer() {
             service.script([Act::answer("200 OK", &format!("content-type: {kind}\r\n"), body)]);
             let answer = post(&stand, &target, &json!({}), Some(&signed)).await;
             assert_eq!((answer.status, &*answer.body), (StatusCode::OK, body), "{target}");
+            let sent = service.received();
+            let encoding = sent.last().and_then(|received| received.header("accept-encoding"));
+            assert_eq!(encoding, Some("identity"), "compressed rows could not be counted");
             if name == "kept" && body.len() < 4096 {
                 assert_eq!(settled(&answer)["amount"], charge.to_string(), "{target}");
                 assert_eq!(answer.headers["x-payment-charge"], charge.to_string());

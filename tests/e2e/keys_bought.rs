@@ -15,17 +15,17 @@ use crate::signed::{SIGNATURES, is_final, required, sign};
 use crate::vouchers::opened;
 
 /// What buys a balance, by a transaction: the headers that show it.
-async fn paid(stack: &Stack, body: &Value) -> [(&'static str, String); 2] {
+pub(crate) async fn paid(stack: &Stack, body: &Value) -> [(&'static str, String); 2] {
     let details = payment_details(&buy(stack, body, &[]).await);
     let hash = stack.payer().pay(&details).await;
     [("x-payment-proof", hash.to_string()), ("x-payment-quote", details.quote_id.as_str().to_owned())]
 }
 
-async fn buy(stack: &Stack, body: &Value, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn buy(stack: &Stack, body: &Value, headers: &[(&str, &str)]) -> Answer {
     stack.post(&format!("{}/v1/balance", stack.gateway), body, headers).await
 }
 
-fn pairs<'h>(headers: &'h [(&'static str, String); 2]) -> [(&'static str, &'h str); 2] {
+pub(crate) fn pairs<'h>(headers: &'h [(&'static str, String); 2]) -> [(&'static str, &'h str); 2] {
     [(headers[0].0, &headers[0].1), (headers[1].0, &headers[1].1)]
 }
 

@@ -8,6 +8,7 @@
     reason = "these are tests"
 )]
 
+mod accounted;
 mod answers;
 mod backends;
 mod backup;

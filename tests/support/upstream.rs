@@ -1,6 +1,6 @@
 //! A model server that counts requests and gives scripted answers.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,8 @@ struct Counts {
     failures: AtomicU32,
     scripted: Mutex<VecDeque<Next>>,
     last: Mutex<Option<AskedModel>>,
+    /// How often each prompt came.
+    prompts: Mutex<HashMap<String, u32>>,
     /// Streams that the gateway closed before their end.
     left: Arc<AtomicU32>,
     /// The status of every answer, also to the gateway's probe. 0: normal answers.
@@ -112,6 +114,12 @@ impl CountingUpstream {
         self.counts.asked.load(Ordering::SeqCst)
     }
 
+    /// How often a prompt came, or the first message of a chat.
+    pub fn asked_for(&self, prompt: &str) -> u32 {
+        let prompts = self.counts.prompts.lock().unwrap_or_else(PoisonError::into_inner);
+        prompts.get(prompt).copied().unwrap_or(0)
+    }
+
     /// Delays every answer.
     pub fn delay(&self, delay: Duration) {
         self.counts.delay_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
@@ -184,6 +192,10 @@ async fn complete(
     }
     let asked = AskedModel { path: uri.path().to_owned(), headers, body: ask.clone() };
     *counts.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+    if let Some(prompt) = ask["messages"][0]["content"].as_str().or_else(|| ask["prompt"].as_str()) {
+        let mut prompts = counts.prompts.lock().unwrap_or_else(PoisonError::into_inner);
+        *prompts.entry(prompt.to_owned()).or_default() += 1;
+    }
     let number = counts.asked.fetch_add(1, Ordering::SeqCst) + 1;
     tokio::time::sleep(Duration::from_millis(counts.delay_ms.load(Ordering::SeqCst))).await;
     if counts.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {

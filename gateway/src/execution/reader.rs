@@ -102,9 +102,8 @@ impl Reader {
 
     async fn bytes(&mut self) -> Option<Result<Bytes, Problem>> {
         loop {
+            // It is told of everything that comes after this, also before it is awaited.
             let written = self.recording.written.notified();
-            tokio::pin!(written);
-            written.as_mut().enable();
             let place = {
                 let state = self.recording.lock();
                 match (state.spool.at(self.offset), &state.ending) {

@@ -74,8 +74,10 @@ pub(crate) struct Recording {
     largest: u64,
     /// Something was written, or the run has ended.
     pub(super) written: Notify,
-    /// A reader has come, gone on or left.
-    pub(super) read: Notify,
+    /// A reader has gone on, and the run waits for that.
+    read: Notify,
+    /// A reader has come or left.
+    present: Notify,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,8 @@ pub(super) struct State {
     front: u64,
     /// Since when nobody reads.
     left: Instant,
+    /// The run waits until the readers have gone on.
+    is_full: bool,
 }
 
 impl State {
@@ -114,8 +118,10 @@ impl Recording {
             next: 0,
             front: 0,
             left: Instant::now(),
+            is_full: false,
         };
-        Self { state: Mutex::new(state), largest, written: Notify::new(), read: Notify::new() }
+        let (written, read, present) = (Notify::new(), Notify::new(), Notify::new());
+        Self { state: Mutex::new(state), largest, written, read, present }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -133,7 +139,7 @@ impl Recording {
         state.readers.insert(number, 0);
         state.moved();
         drop(state);
-        self.read.notify_waiters();
+        self.present.notify_waiters();
         Ok(number)
     }
 
@@ -142,8 +148,12 @@ impl Recording {
         let mut state = self.lock();
         state.readers.insert(reader, offset);
         state.moved();
+        // Nobody is woken for nothing: this is done for each piece.
+        let is_full = std::mem::take(&mut state.is_full);
         drop(state);
-        self.read.notify_waiters();
+        if is_full {
+            self.read.notify_waiters();
+        }
     }
 
     /// A reader does not go on.
@@ -152,7 +162,7 @@ impl Recording {
         state.readers.remove(&reader);
         state.moved();
         drop(state);
-        self.read.notify_waiters();
+        self.present.notify_waiters();
     }
 
     /// Ends it, unless it has ended.
@@ -164,7 +174,7 @@ impl Recording {
     /// Waits until nobody has read for so long.
     pub(super) async fn left_for(&self, grace: Duration) {
         loop {
-            let moved = self.read.notified();
+            let moved = self.present.notified();
             tokio::pin!(moved);
             moved.as_mut().enable();
             let until = {
@@ -187,14 +197,14 @@ impl Recording {
         let bytes = bytes.min(BLOCK) as u64;
         loop {
             let moved = self.read.notified();
-            tokio::pin!(moved);
-            moved.as_mut().enable();
             {
-                let state = self.lock();
+                let mut state = self.lock();
                 if state.spool.written() + bytes <= state.front + AHEAD {
                     return;
                 }
+                state.is_full = true;
             }
+            // It counts from where it was made: `notify_waiters` tells it of what came since.
             moved.await;
         }
     }
@@ -244,10 +254,14 @@ impl Recorder {
         self.0.lock().head.is_some()
     }
 
-    /// Writes the head, which readers are told. To be called once, with the first piece at hand.
-    pub(crate) fn head(&self, mut head: Head) {
-        head.model = self.1.as_deref().map(str::to_owned);
-        self.0.lock().head.get_or_insert(head);
+    /// Writes the head, which readers are told, with the first piece at hand. Another head changes nothing.
+    pub(crate) fn head(&self, head: impl FnOnce() -> Head) {
+        let mut state = self.0.lock();
+        if state.head.is_some() {
+            return;
+        }
+        state.head = Some(Head { model: self.1.as_deref().map(str::to_owned), ..head() });
+        drop(state);
         self.0.written.notify_waiters();
     }
 

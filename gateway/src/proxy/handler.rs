@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, Response, header};
+use axum::http::{HeaderValue, Method, Response, header};
 use axum::middleware;
 use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
@@ -168,7 +168,7 @@ async fn paid(
     let verified = started.elapsed();
     // What was paid for is limited by its payments.
     drop(reservation);
-    let run = run(gateway, service, &request, &order, &payment, bytes);
+    let run = run(gateway, service, rule, &request, &order, &payment, bytes);
     let started = Instant::now();
     let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
     let mut purchase = purchase(&payment, first, usage, &order);
@@ -225,7 +225,7 @@ async fn keyed(
         draws::reserve(gateway, keys, &shown, &order, models, client).await?;
     let reserving = started.elapsed();
     drop(reservation);
-    let run = run(gateway, service, &request, &order, &payment, bytes);
+    let run = run(gateway, service, rule, &request, &order, &payment, bytes);
     let started = Instant::now();
     let meter = Arc::new(metered(rule, &payment).holding(hold));
     let purchase =
@@ -267,12 +267,17 @@ fn metered(rule: &Rule, payment: &PaymentView) -> Meter {
 fn run(
     gateway: &Arc<Inner>,
     service: &Arc<Service>,
+    rule: &Rule,
     request: &Parts,
     order: &Order,
     payment: &PaymentView,
     bytes: Bytes,
 ) -> impl FnOnce() -> BoxFuture<'static, Result<Answered, Failed>> + Send + 'static + use<> {
-    let asked = Asked::of(service, request, Caller::of(&request.extensions)).paid_by(payment);
+    let mut asked = Asked::of(service, request, Caller::of(&request.extensions)).paid_by(payment);
+    if rule.by_answer.is_some_and(|price| !price.per_row.is_zero()) {
+        // Rows that are compressed are counted by nobody.
+        asked.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     let host = one_value(&request.headers, header::HOST.as_str()).ok().flatten().map(str::to_owned);
     let host = request.uri.authority().map(ToString::to_string).or(host);
     let from = From { method: request.method.clone(), target: order.path.clone(), host };

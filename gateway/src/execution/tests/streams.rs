@@ -23,7 +23,7 @@ fn scripted() -> (Script, impl FnOnce(Recorder) -> Run) {
     let run = move |recorder: Recorder| -> Run {
         Box::pin(async move {
             while let Some(piece) = sent.recv().await {
-                recorder.head(Head::events());
+                recorder.head(Head::events);
                 recorder.write(piece).await.map_err(|error| Failed::ran(error.to_string()))?;
             }
             ended.await.unwrap()
@@ -51,7 +51,7 @@ fn pieces(all: &[&'static str]) -> impl FnOnce(Recorder) -> Run + use<> {
         Box::pin(async move {
             let (last, before) = all.split_last().unwrap();
             for piece in before {
-                recorder.head(Head::events());
+                recorder.head(Head::events);
                 recorder.write(piece.clone()).await.unwrap();
             }
             Ok(last.clone())
@@ -190,7 +190,7 @@ async fn a_stream_is_the_same_bytes_wherever_it_is_cut_and_whenever_its_readers_
 fn long(bytes: u64, piece: usize, written: Arc<AtomicU32>) -> impl FnOnce(Recorder) -> Run {
     move |recorder: Recorder| -> Run {
         Box::pin(async move {
-            recorder.head(Head::events());
+            recorder.head(Head::events);
             let mut done = 0;
             while done < bytes {
                 let next: Vec<u8> = (0..piece.min((bytes - done) as usize) as u64)
@@ -352,7 +352,7 @@ async fn a_run_that_panics_in_mid_stream_breaks_it_off_and_counts() {
     let (executions, _folder) = executions().await;
     let run = |recorder: Recorder| -> Run {
         Box::pin(async move {
-            recorder.head(Head::events());
+            recorder.head(Head::events);
             recorder.write(Bytes::from_static(b"half")).await.unwrap();
             tokio::task::yield_now().await;
             panic!("a bug");
