@@ -108,6 +108,11 @@ impl Authorization {
         }
     }
 
+    /// Whether a server says what is charged of it, up to what was signed.
+    pub(crate) const fn is_upto(&self) -> bool {
+        matches!(self.method, Method::Permit2Upto { .. })
+    }
+
     /// What creates the payer's contract before it is settled, if anything does.
     pub(crate) fn deployment(&self) -> Option<&Deployment> {
         match &self.method {

@@ -1,11 +1,11 @@
 //! A facilitator, as its API asks it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use alloy_primitives::{B256, U256};
 use bytes::Bytes;
 use salt402_chain::Node;
-use salt402_http::{Recent, clock};
+use salt402_http::clock;
 use salt402_protocol::x402::request::Request;
 use salt402_protocol::x402::response::{SettleResponse, SupportedResponse, VerifyResponse};
 use salt402_protocol::{Amount, ChainId, PaymentId, X402Reason};
@@ -17,9 +17,10 @@ use crate::callers::{Caller, FacilitatorError};
 use crate::metrics;
 use crate::policy::Policy;
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
-use crate::said::{OF_ANOTHER, digest_of, of_another, outcome_of, signed, taken, told, unavailable, used};
+use crate::said::{OF_ANOTHER, digest_of, is_over, of_another, outcome_of, taken, told, unavailable, used};
 use crate::settler::{Approved, Recorded, SettleFault, Settled, Settler};
 use crate::supported::supported;
+use crate::valid::Valid;
 use crate::verify::facts::{FactsError, KnowsAccounts};
 use crate::verify::held::{Held, NotHeld};
 use crate::verify::node_facts::NodeFacts;
@@ -34,8 +35,7 @@ struct Inner {
     accounts: Box<dyn KnowsAccounts>,
     settler: Arc<dyn Settler>,
     held: Held,
-    /// What was called valid lately, with what was signed. A std mutex, because nothing is awaited while it is held.
-    valid: Mutex<Recent<PaymentId, B256>>,
+    valid: Valid,
 }
 
 impl Facilitator {
@@ -53,11 +53,11 @@ impl Facilitator {
     }
 
     pub(crate) fn with(policy: Policy, accounts: Box<dyn KnowsAccounts>, settler: Arc<dyn Settler>) -> Self {
-        let (held, valid) = (Held::new(policy.upto_held_for), Mutex::default());
+        let (held, valid) = (Held::new(policy.upto_held_for), Valid::new(Arc::clone(&settler)));
         Self(Arc::new(Inner { policy, accounts, settler, held, valid }))
     }
 
-    /// Whether a payment would settle now.
+    /// Whether a payment would settle now. What is valid is on disk before it is said.
     ///
     /// # Errors
     /// The body is no request, or there is no verdict now.
@@ -193,8 +193,7 @@ impl Facilitator {
         }
     }
 
-    /// What was claimed is told to whoever shows the same signature, whatever the clock says now. What a gateway keeps for a request
-    /// is that gateway's alone.
+    /// What was claimed is told to whoever shows the same signature, whatever the clock says. What a gateway keeps is that gateway's.
     async fn claimed(
         &self,
         request: &Request<'_>,
@@ -223,46 +222,79 @@ impl Facilitator {
         caller: Option<&Caller>,
         key: Option<&str>,
     ) -> Result<(Authorization, Settled), NoVerdict> {
-        let read = self.read(request, caller, Purpose::Settle)?;
-        self.sees(read.authorization.chain).await?;
-        if self.0.held.is_of_another(&read.authorization, caller.map(|caller| &*caller.name)) {
-            return Err(of_another().into());
-        }
-        // The work for what is settled was done: others that are still open take nothing from it.
-        let id = read.authorization.id();
-        let recorded = self.0.settler.recorded(&read.authorization, id).await?;
-        let case = Case { read: &read, id, recorded, held: U256::ZERO, is_fresh: true };
-        let verified = match self.check(case).await {
-            Ok(verified) => verified,
+        let (read, verified) = match self.approve(request, caller).await {
+            Ok(approved) => approved,
             // It was unused when a server was told that it is valid. Whoever used it since, it may have paid the payee:
             // the settler looks for that, and sends nothing.
-            Err(error) => {
-                let is_used = matches!(&error, NoVerdict::Refused(refusal) if refusal.reason == used(&read.authorization));
-                if !is_used || !self.was_valid(&read.authorization, key).await? {
-                    return Err(error);
-                }
-                Verified { payer_has_code: true, deploys: false }
+            Err(NoVerdict::Refused(refusal)) => {
+                let used = self.used_since(request, caller, key, &refusal).await?;
+                (used.ok_or(refusal)?, Verified { payer_has_code: true, deploys: false })
             }
+            Err(error) => return Err(error),
         };
-        let authorization = read.authorization.clone();
+        let Read { authorization, charge, .. } = read;
+        let authorization = if verified.deploys { authorization } else { authorization.without_deployment() };
         let approved = Approved {
-            authorization: if verified.deploys { authorization } else { authorization.without_deployment() },
-            charge: read.charge,
+            authorization: authorization.clone(),
+            charge,
             payer_has_code: verified.payer_has_code,
             caller: caller.map(|caller| caller.name.clone()),
             key: key.map(str::to_owned),
             payload: body.clone().into(),
         };
-        let authorization = approved.authorization.clone();
         let settled = self.0.settler.settle(approved).await?;
         // From its claim on the settler counts it.
         self.0.held.release(&authorization);
         Ok((authorization, settled))
     }
 
-    /// A success is told once. A server serves for each that it is told, and asks of as many copies as it was shown before the
-    /// first was settled. What still comes to be known is told to all, and a success that nobody was there to hear counts as
-    /// not told.
+    /// Whether a payment would settle, asked of the chain anew.
+    async fn approve(
+        &self,
+        request: &Request<'_>,
+        caller: Option<&Caller>,
+    ) -> Result<(Read, Verified), NoVerdict> {
+        let read = self.read(request, caller, Purpose::Settle)?;
+        let (authorization, id) = (&read.authorization, read.authorization.id());
+        self.sees(authorization.chain).await?;
+        if self.is_of_another(authorization, caller).await? {
+            return Err(of_another().into());
+        }
+        // The work for what is settled was done: others that are still open take nothing from it.
+        let recorded = self.0.settler.recorded(authorization, id).await?;
+        let verified =
+            self.check(Case { read: &read, id, recorded, held: U256::ZERO, is_fresh: true }).await?;
+        Ok((read, verified))
+    }
+
+    /// A payment that was used on the chain, whether or not its time is over, and that was called valid before that.
+    async fn used_since(
+        &self,
+        request: &Request<'_>,
+        caller: Option<&Caller>,
+        key: Option<&str>,
+        refusal: &Refusal,
+    ) -> Result<Option<Read>, NoVerdict> {
+        let rules = caller.map(|caller| &caller.rules);
+        let read = match read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None) {
+            Ok(read) if read.after_signature.is_none() => read,
+            _ => return Ok(None),
+        };
+        let authorization = &read.authorization;
+        let may_be_used = refusal.reason == used(authorization) || is_over(refusal);
+        let was_valid = may_be_used
+            && !self.is_of_another(authorization, caller).await?
+            && self.0.valid.was(authorization, key).await?;
+        if was_valid {
+            self.sees(authorization.chain).await?;
+        }
+        let counts =
+            was_valid && (!is_over(refusal) || payment::is_used(authorization, &*self.0.accounts).await?);
+        Ok(counts.then_some(read))
+    }
+
+    /// A success is told once. A server serves for each that it is told, and asks of as many copies as it was shown before the first was
+    /// settled. What still comes to be known is told to all, and a success that nobody was there to hear counts as not told.
     async fn told_once(
         &self,
         authorization: Authorization,
@@ -316,9 +348,10 @@ impl Facilitator {
                 return Err(known.map_or(error, |known| taken(&read, known).into()));
             }
             match self.0.held.hold(authorization, caller, held, now) {
+                Ok(()) if self.0.valid.note(authorization, id, caller).await? => return Ok(()),
                 Ok(()) => {
-                    *self.valid().of_key(id) = signed(authorization);
-                    return Ok(());
+                    self.0.held.release(authorization);
+                    return Err(of_another().into());
                 }
                 // Another one of this payer was judged meanwhile, and holds some of the balance now.
                 Err(NotHeld::Changed) => recorded = self.recorded(&read, id).await?,
@@ -340,18 +373,15 @@ impl Facilitator {
         }
     }
 
-    /// Whether a payment was called valid, as it was signed now: by this process, not long ago, or to a gateway that has kept it since for
-    /// the request that is settled with this key. It keeps what is valid alone, and that is on disk.
-    async fn was_valid(&self, authorization: &Authorization, key: Option<&str>) -> Result<bool, NoVerdict> {
-        let id = authorization.id();
-        if self.valid().known(&id).is_some_and(|known| *known == signed(authorization)) {
-            return Ok(true);
-        }
-        Ok(self.0.settler.kept_for(authorization.chain, id, key).await? == KeptFor::Key)
-    }
-
-    fn valid(&self) -> MutexGuard<'_, Recent<PaymentId, B256>> {
-        self.0.valid.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a permit of `upto` was called valid to another caller, who says what is charged.
+    async fn is_of_another(
+        &self,
+        authorization: &Authorization,
+        caller: Option<&Caller>,
+    ) -> Result<bool, NoVerdict> {
+        let caller = caller.map(|caller| &*caller.name);
+        Ok(self.0.held.is_of_another(authorization, caller)
+            || self.0.valid.is_of_another(authorization, caller).await?)
     }
 
     /// Nothing is called valid or settled of which the outcome could not be seen.

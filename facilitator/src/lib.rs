@@ -2,7 +2,7 @@
 //!
 //! The rooms, bottom up; each imports only those before it: `authorization`, `settler`, `calls`, `moved` and `policy`, the values;
 //! `settle`, from an approved authorization to a transaction and its outcome; `read`, from a request to an authorization;
-//! `verify`, whether it would settle; `callers`, `said` and `supported`, who asks and what is said; `facilitator`, which a
+//! `verify`, whether it would settle; `valid`, what was called so; `callers`, `said` and `supported`, who asks and what is said; `facilitator`, which a
 //! caller asks; [`http`], which serves it.
 
 mod authorization;
@@ -22,6 +22,7 @@ mod supported;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod valid;
 mod verify;
 
 pub use authorization::{Authorization, Deployment, Method, TokenPermit};

@@ -63,6 +63,14 @@ pub(crate) fn digest_of(key: &str, caller: Option<&Caller>) -> B256 {
     keccak256([name.as_bytes(), &[0], key.as_bytes()].concat())
 }
 
+/// Whether a payment is refused because its time is over.
+pub(crate) const fn is_over(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason,
+        X402Reason::ValidBefore | X402Reason::Permit2DeadlineExpired | X402Reason::Eip2612DeadlineExpired
+    )
+}
+
 pub(crate) fn used(authorization: &Authorization) -> X402Reason {
     if is_permit2(authorization) { X402Reason::Permit2InvalidNonce } else { X402Reason::NonceAlreadyUsed }
 }

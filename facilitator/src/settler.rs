@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
-use salt402_store::{KeptFor, Told};
+use salt402_store::{CalledValid, KeptFor, Told};
 
 use crate::authorization::Authorization;
 
@@ -69,6 +69,19 @@ pub trait Settler: Send + Sync + 'static {
         id: PaymentId,
         key: Option<&str>,
     ) -> Result<KeptFor, SettleFault>;
+
+    /// Writes down that a payment is called valid. `false`: it was called so to another caller, and `is_exclusive`. Durable when this
+    /// returns.
+    ///
+    /// # Errors
+    /// It could not be written.
+    async fn call_valid(&self, valid: CalledValid, is_exclusive: bool) -> Result<bool, SettleFault>;
+
+    /// What was called valid of an authorization, and to whom, by this process or one before it. `None`: nothing, or it is long ago.
+    ///
+    /// # Errors
+    /// It could not be read.
+    async fn called_valid(&self, chain: ChainId, id: PaymentId) -> Result<Option<CalledValid>, SettleFault>;
 
     /// Claims the authorization, sends its transaction, and waits for the outcome as long as is configured. A second
     /// call for the same authorization joins the first.

@@ -14,7 +14,7 @@ use salt402_protocol::typed_data::{
 };
 use salt402_protocol::x402::digest::Domain;
 use salt402_protocol::{ChainId, PaymentId};
-use salt402_store::{KeptFor, Told};
+use salt402_store::{CalledValid, KeptFor, Told};
 use serde_json::{Value, json};
 
 use crate::authorization::Authorization;
@@ -315,6 +315,7 @@ pub(crate) struct Memory {
     pub(crate) approved: Mutex<Vec<Approved>>,
     pub(crate) fault: Mutex<Option<SettleFault>>,
     pub(crate) told: Mutex<HashMap<PaymentId, Option<B256>>>,
+    pub(crate) valid: Mutex<HashMap<PaymentId, CalledValid>>,
     /// The key of the request for which a gateway keeps each payment.
     pub(crate) kept: Mutex<Option<String>>,
     /// Whether what settled has left the chain with its block.
@@ -337,6 +338,23 @@ impl Settler for Memory {
             Some(own) if Some(own.as_str()) == key => KeptFor::Key,
             Some(_) => KeptFor::Another,
         })
+    }
+
+    async fn call_valid(&self, valid: CalledValid, is_exclusive: bool) -> Result<bool, SettleFault> {
+        let mut known = self.valid.lock().unwrap();
+        if is_exclusive
+            && known
+                .get(&valid.payment)
+                .is_some_and(|known| known.caller.is_some() && known.caller != valid.caller)
+        {
+            return Ok(false);
+        }
+        known.insert(valid.payment, valid);
+        Ok(true)
+    }
+
+    async fn called_valid(&self, _: ChainId, id: PaymentId) -> Result<Option<CalledValid>, SettleFault> {
+        Ok(self.valid.lock().unwrap().get(&id).cloned())
     }
 
     async fn settle(&self, approved: Approved) -> Result<Settled, SettleFault> {

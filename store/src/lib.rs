@@ -96,7 +96,7 @@ pub use rows::payment::{ClaimRow, IndexedPayment, PlacedPayment};
 pub use rows::refund::{IndexedRefund, RefundOrder, RefundState, Refunded, Refunds};
 pub use rows::risk::{ChannelRisk, RiskReason};
 pub use rows::settlement::{
-    Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, Recorded,
+    CalledValid, Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, Recorded,
     SettlementAttempt, SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState,
     Slot, SlotMined, SlotState, SlotTransaction, Told,
 };

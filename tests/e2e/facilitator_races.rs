@@ -158,6 +158,59 @@ async fn what_somebody_else_settled_first_is_a_success_once() {
     assert_eq!(stand.paid(&stand.wrapped).await, 16);
 }
 
+/// T5: killed after a server was told that payments are good. While nothing runs, somebody else submits them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_settled_while_nothing_ran_is_a_success_once() {
+    let mut stand = Facilitating::start(SALT402).await;
+    let payer = X402Payer::new();
+    let newest = stand.stack.anvil.ask("eth_getBlockByNumber", json!(["latest", false])).await;
+    let now =
+        u64::from_str_radix(newest["timestamp"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    let ending = |number| Terms { valid_before: now + 45, ..Terms::new(payee(), 6, number) };
+    let [first, second, third] =
+        [1, 2, 3].map(|number| payer.eip3009(&stand.wrapped, &Terms::new(payee(), 7, number)));
+    let over = payer.eip3009(&stand.wrapped, &ending(4));
+    // What nobody here was shown before it was on the chain, whoever reads it there.
+    let strange = payer.eip3009(&stand.wrapped, &Terms::new(payee(), 5, 5));
+    for body in [&first, &second, &third, &over] {
+        assert_eq!(stand.verify(body).await["isValid"], true);
+    }
+    stand.stack.kill();
+    let mut theirs = Vec::new();
+    for body in [&first, &second, &over, &strange] {
+        theirs.push(submit(&stand, body).await);
+    }
+    // The third one is taken back. No money moves.
+    let cancel = payer.cancel_call(&stand.wrapped, Terms::new(payee(), 7, 3).nonce);
+    stand.call_as(SOMEBODY, stand.wrapped.address, cancel.to_vec(), 0).await;
+    stand.stack.anvil.ask("evm_increaseTime", json!([55])).await;
+    stand.stack.anvil.mine(1).await;
+    stand.up().await;
+    stand.stack.indexed(stand.stack.anvil.height().await).await;
+    for refused in [&strange, &third] {
+        let told = stand.settle_until_known(refused).await;
+        assert_eq!(told["success"], false, "{told}");
+        assert_eq!(told["errorReason"], "invalid_exact_evm_nonce_already_used", "{told}");
+    }
+    // Of copies at once, one is told, and whoever shows its key again.
+    let copies = join_all((0..8).map(|_| stand.settle_copy(&first))).await;
+    let successes: Vec<&Value> = copies.iter().filter(|told| told["success"] == true).collect();
+    assert_eq!(successes.len(), 1, "{copies:?}");
+    assert_eq!(hash(successes[0]), theirs[0]);
+    let settled = stand.settle_until_known(&second).await;
+    assert_eq!(hash(&settled), theirs[1], "{settled}");
+    assert_eq!(stand.settle(&second).await, settled, "the same key");
+    assert_eq!(stand.settle_copy(&second).await["success"], false, "another one");
+    // Its time is over, and it was paid before.
+    assert_eq!(hash(&stand.settle_until_known(&over).await), theirs[2]);
+    assert_eq!(stand.nonce(FACILITATOR).await, 0, "nothing was sent");
+    // Nor does the next process tell it once more.
+    stand.stack.kill();
+    stand.up().await;
+    assert_eq!(stand.settle_copy(&first).await["success"], false);
+    assert_eq!(stand.settle(&second).await, settled);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_its_payer_took_back_moves_nothing() {
     let stand = Facilitating::start(SALT402).await;

@@ -163,6 +163,16 @@ async fn signed_payments_settle_alone_and_together_and_again_after_a_reorganizat
         together += usize::from(receipt.to == Some(MULTICALL3));
     }
     assert!(together > 0);
+    // What a transaction used is divided among its settlements, and nothing is left over.
+    let mut used = std::collections::BTreeMap::new();
+    for one in &many {
+        let row = shop.store.settlement(ChainId::CITRATE, one.authorization.id()).await.unwrap().unwrap();
+        assert!(row.gas_used > 0 && !row.fee.0.is_zero(), "{row:?}");
+        *used.entry(row.transaction.unwrap()).or_default() += row.gas_used;
+    }
+    for mined in node.mined(&transactions).await.unwrap().into_iter().flatten() {
+        assert_eq!(used.get(&mined.receipt.transaction).copied(), mined.gas_used);
+    }
 
     // The last block leaves the chain with its transaction, which is sent again.
     let last = shop.approved(200, 5);

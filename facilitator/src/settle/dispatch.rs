@@ -14,6 +14,7 @@ use salt402_http::clock;
 
 use crate::metrics::settling as metrics;
 use crate::settle::found::Use;
+use crate::settle::group::{Ready, TOGETHER_GAS, payers_beside_others};
 use crate::settle::kept::{Kept, used_reason};
 use crate::settle::outcome::{expired, failure, is_valid_after, may_be_claimed_again};
 use crate::settle::signer::filler;
@@ -22,8 +23,6 @@ use crate::settle::task::{Task, Trouble};
 
 /// How many settlements are looked at in one go.
 const AT_A_TIME: u32 = 200;
-/// What Multicall3 itself needs, in gas.
-const TOGETHER_GAS: u64 = 50_000;
 /// The first pause of a settlement that could not be judged. It doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How often a settlement is put off because the node cannot say what gas it needs: for some four minutes.
@@ -31,37 +30,6 @@ const MOST_PUT_OFF: u32 = 20;
 /// The same where the node can say what gas something else needs: for some eight seconds. Then it is the payer's code, or the
 /// token's, that the node cannot run to its end.
 const PUT_OFF_ALONE: u32 = 4;
-
-/// A settlement that can be sent.
-struct Ready {
-    row: SettlementRow,
-    kept: Kept,
-    call: Call,
-    /// The gas limit that it needs.
-    gas: u64,
-}
-
-impl Ready {
-    /// Whether it may go with others. An account with code can make a call fail or expensive after it was asked for its gas,
-    /// and so does nothing to others.
-    fn is_sociable(&self) -> bool {
-        let authorization = &self.kept.authorization;
-        matches!(authorization.method, Method::Eip3009 { .. } | Method::Permit2Exact { .. })
-            && authorization.deployment().is_none()
-            && !self.kept.payer_has_code
-            && self.row.slots == 0
-    }
-
-    /// Whether two can be in one transaction: what the logs show must be of one of them only, and the index reads calls of one
-    /// kind best.
-    fn goes_with(&self, other: &Self) -> bool {
-        let moves = |ready: &Self| {
-            let claimed = &ready.row.claimed;
-            (claimed.token, claimed.payer, claimed.payee, claimed.charge)
-        };
-        self.row.claimed.method == other.row.claimed.method && moves(self) != moves(other)
-    }
-}
 
 impl Task {
     /// Sends what waits. Returns how long it waits for others, if it does.
@@ -202,22 +170,33 @@ impl Task {
         if asked.iter().any(|(row, ..)| self.put_off.contains_key(&row.number)) {
             questions.push(StateQuestion::Gas { from: first, call: filler(first) });
         }
+        let others = questions.len();
+        let payers = payers_beside_others(&asked);
+        questions.extend(payers.iter().map(|payer| StateQuestion::Code(*payer)));
         let answers = self.chain.node.state(&questions).await?;
-        let can_judge = answers.get(asked.len()).is_some_and(Result::is_ok);
+        let can_judge = answers.get(asked.len()..others).is_some_and(|said| said.iter().any(Result::is_ok));
+        let said = answers.iter().skip(others);
+        let has_code: Vec<Address> = payers
+            .into_iter()
+            .zip(said)
+            .filter(|(_, code)| !code.as_ref().is_ok_and(|code| code.is_empty()))
+            .map(|(payer, _)| payer)
+            .collect();
         let mut ready = Vec::with_capacity(asked.len());
-        for ((row, kept, call), answer) in asked.into_iter().zip(answers) {
+        for ((row, mut kept, call), answer) in asked.into_iter().zip(answers) {
+            kept.payer_has_code |= has_code.contains(&kept.authorization.payer);
             match answer {
                 Ok(gas) => {
-                    let gas = U256::try_from_be_slice(&gas).unwrap_or(U256::MAX).saturating_to::<u64>();
+                    let alone = U256::try_from_be_slice(&gas).unwrap_or(U256::MAX).saturating_to::<u64>();
                     let cap = self.options.gas_caps.of(&kept.authorization.method);
-                    if gas > cap {
-                        let detail = format!("it needs {gas} gas, and {cap} are allowed");
+                    if alone > cap {
+                        let detail = format!("it needs {alone} gas, and {cap} are allowed");
                         self.fail(&row, &kept, X402Reason::UnexpectedSettleError, detail, cursor).await?;
                         continue;
                     }
                     // The token's storage may change before it is mined.
-                    let gas = gas.saturating_add(gas / 4).min(cap);
-                    ready.push(Ready { row, kept, call, gas });
+                    let gas = alone.saturating_add(alone / 4).min(cap);
+                    ready.push(Ready { row, kept, call, alone, gas });
                 }
                 Err(error)
                     if error.is_revert()
@@ -286,30 +265,6 @@ impl Task {
         self.put_off.remove(&row.number);
         self.waiters.tell([row.claimed.payment]);
         Ok(())
-    }
-
-    /// Which of them go together. Each group is one transaction.
-    async fn group(&mut self, ready: Vec<Ready>) -> Result<Vec<Vec<Ready>>, Trouble> {
-        let most = self.options.batch.max(1);
-        let together = most > 1
-            && ready.iter().filter(|ready| ready.is_sociable()).count() > 1
-            && self.has_multicall().await?;
-        let limit = self.chain.node.profile().max_batch_gas;
-        let mut groups: Vec<Vec<Ready>> = Vec::new();
-        for one in ready {
-            let fits = |group: &&mut Vec<Ready>| {
-                let gas: u64 = group.iter().map(|other| other.gas).sum();
-                group.len() < most
-                    && gas.saturating_add(one.gas).saturating_add(TOGETHER_GAS) <= limit
-                    && group.iter().all(|other| other.is_sociable() && other.goes_with(&one))
-            };
-            let place = if together && one.is_sociable() { groups.iter_mut().find(fits) } else { None };
-            match place {
-                Some(group) => group.push(one),
-                None => groups.push(vec![one]),
-            }
-        }
-        Ok(groups)
     }
 
     /// Sends each group. What cannot be sent now stays in the queue, which is on disk. It holds up nothing behind it.
@@ -387,14 +342,14 @@ impl Task {
             state: SlotState::Open,
             block: None,
         };
-        let numbers: Vec<u64> = group.iter().map(|ready| ready.row.number).collect();
-        for number in &numbers {
+        let orders: Vec<(u64, u64)> = group.iter().map(|ready| (ready.row.number, ready.alone)).collect();
+        for (number, _) in &orders {
             self.put_off.remove(number);
         }
         let Some(signer) = self.signers.get_mut(place) else { return Ok(None) };
         // From here on the nonce is used, whether or not this task lives to see the answer.
         signer.next = None;
-        let assigned = self.store.assign_settlements(self.chain.chain, transaction.clone(), numbers).await?;
+        let assigned = self.store.assign_settlements(self.chain.chain, transaction.clone(), orders).await?;
         let Some(signer) = self.signers.get_mut(place) else { return Ok(None) };
         if !assigned {
             // Something of it changed meanwhile. What is on disk says how it stands.

@@ -9,8 +9,8 @@ use salt402_chain::AccountState;
 use salt402_http::{Bucket, Rate, Recent};
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
 use salt402_store::{
-    GasBudget, IndexChanges, KeptFor, SettlementAttempt, SettlementClaim, SettlementFilter, SettlementRow,
-    SettlementState, Store, StoreError, Told,
+    CalledValid, GasBudget, IndexChanges, KeptFor, SettlementAttempt, SettlementClaim, SettlementFilter,
+    SettlementRow, SettlementState, Store, StoreError, Told,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -234,6 +234,14 @@ impl Settler for Engine {
         key: Option<&str>,
     ) -> Result<KeptFor, SettleFault> {
         self.store.kept_for(chain, id, key).await.map_err(fault)
+    }
+
+    async fn call_valid(&self, valid: CalledValid, is_exclusive: bool) -> Result<bool, SettleFault> {
+        self.store.call_valid(valid, is_exclusive).await.map_err(fault)
+    }
+
+    async fn called_valid(&self, chain: ChainId, id: PaymentId) -> Result<Option<CalledValid>, SettleFault> {
+        self.store.called_valid(chain, id).await.map_err(fault)
     }
 
     async fn settle(&self, approved: Approved) -> Result<Settled, SettleFault> {

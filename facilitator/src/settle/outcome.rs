@@ -2,8 +2,8 @@
 
 use alloy_primitives::U256;
 use salt402_chain::{Call, Mined, NodeError, StateQuestion};
+use salt402_protocol::X402Reason;
 use salt402_protocol::foreign::MULTICALL3;
-use salt402_protocol::{Amount, X402Reason};
 use salt402_store::{
     Cursor, GasCost, OpenSlot, SettlementOutcome, SettlementRow, SettlementState, SlotMined,
 };
@@ -16,6 +16,7 @@ use salt402_http::clock;
 use crate::metrics::settling as metrics;
 use crate::settle::found::Use;
 use crate::settle::kept::{Kept, used_reason};
+use crate::settle::shares::{Part, shares};
 use crate::settle::task::{Task, Trouble};
 
 /// In how many slots a settlement may be before it fails: once beside others, once alone, and once more where a slot was
@@ -98,9 +99,11 @@ impl Task {
         } else {
             vec![false; rows.len()]
         };
-        let cost = share(mined, rows.len());
+        let parts =
+            rows.iter().zip(&shown).map(|(row, moved)| Part { alone: open.alone(row.number), moved: *moved });
+        let costs = shares(mined, &parts.collect::<Vec<_>>());
         let mut outcomes = Vec::with_capacity(rows.len());
-        for ((row, kept), shown) in rows.iter().zip(&kept).zip(shown) {
+        for (((row, kept), shown), cost) in rows.iter().zip(&kept).zip(shown).zip(costs) {
             let outcome = if shown {
                 SettlementOutcome::Settled { elsewhere: None, cost }
             } else if let Some(kept) = kept {
@@ -118,7 +121,10 @@ impl Task {
             block_hash: receipt.block_hash,
             outcomes,
         };
-        metrics::slot_mined(self.chain.chain, open.slot.signer, mined, carries);
+        // One whose block left the chain, and that is mined again, is paid for once.
+        if !self.counted.remove(&receipt.transaction) {
+            metrics::slot_mined(self.chain.chain, open.slot.signer, mined, carries);
+        }
         let waited = rows.iter().zip(&noted.outcomes).filter(|(row, _)| row.state == SettlementState::Sent);
         for (row, (_, outcome)) in waited {
             metrics::outcome(row, outcome, clock::now_ms());
@@ -207,12 +213,4 @@ impl Task {
             _ => String::new(),
         }
     }
-}
-
-/// The share of each settlement in what a transaction cost. What cannot be divided is left out.
-fn share(mined: &Mined, number: usize) -> GasCost {
-    let number = u64::try_from(number.max(1)).unwrap_or(1);
-    let gas = mined.gas_used.unwrap_or(0);
-    let fee = U256::from(gas) * U256::from(mined.gas_price.unwrap_or(0)) / U256::from(number);
-    GasCost { gas: gas.div_ceil(number), fee: Amount(fee) }
 }

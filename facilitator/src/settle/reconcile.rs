@@ -38,6 +38,7 @@ impl Task {
                 }
                 tracing::warn!(transaction = %mined.hash, block = %mined.block_hash, "a settlement left the chain");
                 self.store.reopen_slot(chain, mined.slot).await?;
+                self.counted.insert(mined.hash);
                 self.sent.remove(&mined.slot);
                 continue;
             }

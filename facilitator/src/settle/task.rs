@@ -91,6 +91,8 @@ pub(super) struct Task {
     pub(super) awaited: HashSet<Slot>,
     /// At which height it was first seen that another's transaction has a slot's nonce.
     pub(super) overtaken: HashMap<Slot, u64>,
+    /// Transactions whose block left the chain, and that were counted in the metrics.
+    pub(super) counted: HashSet<B256>,
     /// How many slots of an account are open.
     pub(super) open: HashMap<Address, usize>,
     /// Settlements that could not be judged, and when they are tried again.
@@ -128,6 +130,7 @@ impl Task {
             sent: HashMap::new(),
             awaited: HashSet::new(),
             overtaken: HashMap::new(),
+            counted: HashSet::new(),
             open: HashMap::new(),
             put_off: HashMap::new(),
             unfound: HashMap::new(),

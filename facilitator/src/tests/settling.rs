@@ -360,3 +360,65 @@ async fn a_copy_that_sees_its_nonce_used_finds_who_used_it() {
     assert_eq!(stand.verdict(&payment).await, "settlement_pending");
     assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 0);
 }
+
+/// A server was told that a payment is good, and somebody else submitted it. That is known on disk alone after a restart.
+#[tokio::test]
+async fn what_was_called_valid_before_it_was_used_is_settled_by_the_next_process_too() {
+    for (scheme, payload, other) in [
+        ("exact", Payer::new(1).authorize(1), Payer::new(1).authorize(2)),
+        ("exact", Payer::new(1).permit(1), Payer::new(1).permit(2)),
+    ] {
+        let (payment, other) = (request(scheme, payload), request(scheme, other));
+        let before = Stand::new();
+        assert_eq!(before.verdict(&payment).await, "valid");
+        let stand = Stand::new().over(&before);
+        stand.accounts.set(|facts| facts.nonce = Nonce::Used);
+        // What nobody was shown before can be read off the chain by anybody.
+        assert!(!stand.settle(&other).await.success);
+        assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 0);
+        assert!(stand.settle(&payment).await.success);
+        // Its time is over too. Nothing is claimed for it where it was not used.
+        let stand = Stand::new().over(&before);
+        stand.settler.claimed.lock().unwrap().clear();
+        stand.settler.told.lock().unwrap().clear();
+        salt402_http::clock::set(std::time::Duration::from_secs(NOW + 10_000));
+        let late = stand.settle(&payment).await;
+        let over = [X402Reason::ValidBefore, X402Reason::Permit2DeadlineExpired];
+        assert!(late.error_reason.is_some_and(|reason| over.contains(&reason)), "{late:?}");
+        stand.accounts.set(|facts| facts.nonce = Nonce::Used);
+        assert!(stand.settle(&payment).await.success);
+    }
+}
+
+/// Two payments can be signed with one nonce. The one that was called valid is not the other one.
+#[tokio::test]
+async fn what_was_signed_is_what_was_called_valid() {
+    let before = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    assert_eq!(before.verdict(&payment).await, "valid");
+    let signature = "/paymentPayload/payload/signature";
+    let forged = with(&payment, signature, Payer::new(1).authorize(2)["signature"].clone());
+    let stand = Stand::new().over(&before);
+    stand.accounts.set(|facts| facts.nonce = Nonce::Used);
+    assert!(!stand.settle(&forged).await.success);
+    assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 0);
+}
+
+/// Under `upto` whoever was told that a permit is good says what is charged, also after a restart.
+#[tokio::test]
+async fn a_permit_is_of_the_caller_that_had_it_verified_in_the_next_process_too() {
+    let caller = |name: &str| crate::callers::Caller { name: name.to_owned(), rules: Default::default() };
+    let (shop, thief) = (caller("shop"), caller("thief"));
+    let before = Stand::new();
+    let permit = request("upto", Payer::new(1).permit_upto(1));
+    let body: bytes::Bytes = permit.to_string().into_bytes().into();
+    assert!(before.facilitator.verify(&body, Some(&shop)).await.unwrap().is_valid);
+    let stand = Stand::new().over(&before);
+    let nothing: bytes::Bytes =
+        with(&permit, "/paymentRequirements/amount", "0").to_string().into_bytes().into();
+    let refused = stand.facilitator.settle(&nothing, Some(&thief), None).await.unwrap();
+    assert_eq!(refused.error_reason, Some(X402Reason::InvalidPaymentRequirements));
+    let verdict = stand.facilitator.verify(&body, Some(&thief)).await.unwrap();
+    assert_eq!(verdict.invalid_reason, Some(X402Reason::InvalidPaymentRequirements));
+    assert!(stand.facilitator.settle(&body, Some(&shop), None).await.unwrap().success);
+}

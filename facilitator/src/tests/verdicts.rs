@@ -459,3 +459,27 @@ async fn version_1_has_authorizations_alone() {
     assert_eq!(stand.verdict(&upto).await, "unsupported_scheme");
     assert_eq!(stand.accounts.asked().questions, 0);
 }
+
+/// Its code stands behind the signature, so that is not what is wrong. It is asked about either.
+#[tokio::test]
+async fn another_fault_of_a_payer_with_code_has_its_own_reason() {
+    let other = Address::repeat_byte(9).to_string();
+    let key_of_other =
+        with(&by_token(), "/paymentPayload/payload/signature", format!("0x{}", "11".repeat(65)));
+    let faulty = offered(&key_of_other, "payTo", other);
+    let mut policy = policy();
+    policy.networks[0].tokens[0].signatures = SignatureRule::Contract;
+    for (by_contract, reason) in
+        [(true, "invalid_exact_evm_recipient_mismatch"), (false, "invalid_exact_evm_signature")]
+    {
+        let stand = Stand::with(policy.clone());
+        stand.accounts.set(|facts| {
+            facts.payer.has_code = true;
+            facts.contract_signature = Some(by_contract);
+        });
+        assert_eq!(stand.verdict(&faulty).await, reason);
+        assert!(stand.accounts.asked().contracts > 0, "it was not asked");
+    }
+    // What has no code signs with its key alone.
+    assert_eq!(Stand::with(policy).verdict(&faulty).await, "invalid_exact_evm_signature");
+}

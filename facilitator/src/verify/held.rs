@@ -14,7 +14,7 @@ use alloy_primitives::{Address, U256};
 use salt402_http::Recent;
 use salt402_protocol::{ChainId, PaymentId};
 
-use crate::authorization::{Authorization, Method};
+use crate::authorization::Authorization;
 
 /// The most that are remembered of one payer and token.
 const MOST: usize = 1024;
@@ -76,7 +76,7 @@ impl Held {
         judged: U256,
         now: u64,
     ) -> Result<(), NotHeld> {
-        if !is_upto(authorization) {
+        if !authorization.is_upto() {
             return Ok(());
         }
         let payment = authorization.id();
@@ -108,7 +108,7 @@ impl Held {
             let own = authorization.id();
             holds.iter().any(|hold| hold.payment == own && hold.caller.as_deref() != caller)
         };
-        is_upto(authorization) && self.known(authorization, is_another).unwrap_or_default()
+        authorization.is_upto() && self.known(authorization, is_another).unwrap_or_default()
     }
 
     /// Lets a payment go: it was settled, or whoever settles counts it.
@@ -140,8 +140,4 @@ fn sum<'a>(holds: impl Iterator<Item = &'a Hold>, now: u64) -> U256 {
 
 fn key(authorization: &Authorization) -> (ChainId, Address, Address) {
     (authorization.chain, authorization.token, authorization.payer)
-}
-
-fn is_upto(authorization: &Authorization) -> bool {
-    matches!(authorization.method, Method::Permit2Upto { .. })
 }

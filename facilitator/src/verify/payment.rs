@@ -8,7 +8,7 @@ use crate::calls::settle_call;
 use crate::policy::{NetworkPolicy, Policy};
 use crate::read::{Read, Refusal};
 use crate::settler::{Recorded, SettleFault, Settler};
-use crate::verify::facts::{FactsError, KnowsAccounts, Question};
+use crate::verify::facts::{FactsError, KnowsAccounts, Nonce, Question};
 use crate::verify::judge::{self, digest, judge, needs_contract, needs_simulation};
 use crate::verify::signature::{KeySignature, recover};
 
@@ -163,6 +163,25 @@ pub(crate) async fn verify(
     }
 }
 
+/// Whether the chain says that a payment was used, whatever else is wrong with it.
+pub(crate) async fn is_used(
+    authorization: &Authorization,
+    accounts: &dyn KnowsAccounts,
+) -> Result<bool, NoVerdict> {
+    let question = Question {
+        authorization,
+        id: authorization.id(),
+        is_on_chain: false,
+        wants_height: false,
+        proxy: None,
+        is_fresh: true,
+        most_gas: 0,
+        digest: None,
+        simulate: None,
+    };
+    Ok(accounts.facts(&question).await?.nonce == Nonce::Used)
+}
+
 /// Whether what was promised to others counted for a refusal.
 fn is_of_promises(refusal: &Refusal) -> bool {
     matches!(
@@ -173,8 +192,8 @@ fn is_of_promises(refusal: &Refusal) -> bool {
     )
 }
 
-/// What can be refused without asking anybody: a wrong signature of an account that is known to have no code, or one
-/// that comes with another fault.
+/// What can be refused without asking anybody: a wrong signature of an account that is known to have no code, and another fault of what
+/// a key signed.
 fn without_questions(read: &Read, has_code: Option<bool>, key: &KeySignature) -> Result<(), Refusal> {
     let authorization = &read.authorization;
     if *key == KeySignature::Of(authorization.payer) {
@@ -184,16 +203,8 @@ fn without_questions(read: &Read, has_code: Option<bool>, key: &KeySignature) ->
         let is_missing = has_code == Some(false) && authorization.deployment().is_none();
         return if is_missing { Err(judge::not_created()) } else { Ok(()) };
     }
-    match (has_code, &read.after_signature) {
-        (Some(false), _) => Err(judge::wrong_signature(authorization, key)),
-        (Some(true), Some(refusal)) => Err(refusal.clone()),
-        (None, Some(other)) => {
-            let mut refusal = judge::wrong_signature(authorization, key);
-            refusal.detail = format!("{}. Besides: {}", refusal.detail, other.detail).into();
-            Err(refusal)
-        }
-        (_, None) => Ok(()),
-    }
+    // A payer with code signs in its own way, which is asked first.
+    if has_code == Some(false) { Err(judge::wrong_signature(authorization, key)) } else { Ok(()) }
 }
 
 /// The proxy that would settle.

@@ -76,7 +76,7 @@ async fn t4_t8_a_charge_that_reverted_is_made_good_by_its_payers_balance() {
     assert_eq!(shop.world.held(PAYEE), U256::from(7));
     assert_eq!(outcome(&shop, &engine, &one).await, settled, "and once");
     let row = shop.row(&one).await;
-    assert_eq!((row.state, row.slots, row.gas_used), (SettlementState::Settled, 2, 60_000));
+    assert_eq!((row.state, row.slots, row.gas_used), (SettlementState::Settled, 2, 120_000));
 }
 
 /// Each of its transactions costs gas.

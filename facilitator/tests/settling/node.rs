@@ -133,7 +133,8 @@ impl Node for TestNode {
         let time = state.head().timestamp + state.seconds_a_block;
         let answer = |question: &StateQuestion| match question {
             StateQuestion::Code(address) => {
-                let there = *address != MULTICALL3 || state.has_multicall;
+                let there =
+                    if *address == MULTICALL3 { state.has_multicall } else { state.coded.contains(address) };
                 Ok(if there { Bytes::from_static(&[1]) } else { Bytes::new() })
             }
             StateQuestion::View { call, .. } => match ledger.view(call.to, &call.data) {

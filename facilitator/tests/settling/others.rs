@@ -261,3 +261,29 @@ async fn what_was_cancelled_fails_though_no_block_comes() {
     let failed = matches!(told, Settled::Failed { reason: X402Reason::Permit2InvalidNonce, .. });
     assert!(failed, "{told:?}");
 }
+
+/// It had none when it was verified. Its code could spend the gas of all that are in its transaction.
+#[tokio::test]
+async fn a_payer_that_got_code_while_it_waited_settles_alone() {
+    let shop = Shop::new(29).await;
+    let engine = shop.engine();
+    let all: Vec<_> = (1..8_u8).map(|number| approved(payer(number), u64::from(number), 5)).collect();
+    for number in 1..8 {
+        shop.world.give(payer(number), 5);
+    }
+    shop.world.state().coded.insert(payer(3));
+    let tasks: Vec<_> = all.iter().map(|one| settle(&engine, one)).collect();
+    for task in tasks {
+        shop.finish(task).await;
+    }
+    let (paid, told) = outcomes(&shop, &engine, &all).await;
+    assert_eq!(paid, 7, "{told:?}");
+    let transaction = |settled: &Settled| match settled {
+        Settled::Done { transaction: Some(hash), .. } => *hash,
+        other => panic!("{other:?}"),
+    };
+    let of: Vec<B256> = told.iter().map(transaction).collect();
+    assert_eq!(of.iter().filter(|hash| **hash == of[2]).count(), 1, "it is with others");
+    let with_others = of.iter().any(|hash| of.iter().filter(|other| *other == hash).count() > 1);
+    assert!(with_others, "none went together");
+}

@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(crate) least_fee: u128,
     pub(crate) base_fee: u64,
     pub(crate) has_multicall: bool,
+    /// Payers that have code.
+    pub(crate) coded: BTreeSet<Address>,
     /// How many transactions were sent, the same one each time.
     pub(crate) submitted: u64,
     /// In which slots each authorization was ever sent.
@@ -101,6 +103,7 @@ impl World {
             least_fee: 0,
             base_fee: 10,
             has_multicall: true,
+            coded: BTreeSet::new(),
             submitted: 0,
             slots: BTreeMap::new(),
             branch: 0,

@@ -126,6 +126,8 @@ fn note_restore(copy: &mut Connection, taken_at_ms: u64, skew: Duration) -> Resu
         .bind(now_ms)
         .bind(i64::try_from(refuse_before).unwrap_or(i64::MAX))
         .execute(transaction.connection())?;
+    // What was called valid may have been settled since, and told.
+    query("DELETE FROM called_valid").execute(transaction.connection())?;
     // Nobody knows whether these were answered after the backup was taken. To run them again could serve twice.
     let closed = query(
         "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)

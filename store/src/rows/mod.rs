@@ -23,7 +23,7 @@ pub(crate) use payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};
 pub(crate) use refund::{IndexedRefund, Refunded};
 pub(crate) use risk::{ChannelRisk, RiskReason};
 pub(crate) use settlement::{
-    Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, Recorded,
+    CalledValid, Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, Recorded,
     SettlementAttempt, SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState,
     Slot, SlotMined, SlotState, SlotTransaction, Told,
 };

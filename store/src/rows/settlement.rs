@@ -103,6 +103,19 @@ pub enum SettlementClaim {
     },
 }
 
+/// A signed payment that was called valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalledValid {
+    /// The chain.
+    pub chain: ChainId,
+    /// The payment that it becomes.
+    pub payment: PaymentId,
+    /// A digest of what was signed: a payer can sign several payments with one nonce.
+    pub signed: B256,
+    /// Who was told so, by name.
+    pub caller: Option<String>,
+}
+
 /// Whether a caller may be told that a payment was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -320,6 +333,16 @@ pub struct OpenSlot {
     pub transactions: Vec<SlotTransaction>,
     /// Its orders.
     pub orders: Vec<u64>,
+    /// The gas that each of its orders was said to need in a transaction of its own. 0: it is not known.
+    pub gas_alone: Vec<u64>,
+}
+
+impl OpenSlot {
+    /// The gas that an order of it was said to need in a transaction of its own. 0: it is not known.
+    pub fn alone(&self, order: u64) -> u64 {
+        let place = self.orders.iter().position(|number| *number == order);
+        place.and_then(|place| self.gas_alone.get(place)).copied().unwrap_or(0)
+    }
 }
 
 /// A transaction that was mined and is not final, and whether its block is on the chain.

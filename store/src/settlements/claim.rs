@@ -5,7 +5,7 @@ use crate::grants::kept_for::{KeptFor, kept_for};
 use crate::rows::{
     GasBudgets, NewSettlement, SettlementAttempt, SettlementClaim, SettlementRow, SettlementState, StoreError,
 };
-use crate::settlements::{attempts, gas, orders};
+use crate::settlements::{attempts, gas, orders, slot_rows};
 use crate::store::Store;
 
 impl Store {
@@ -58,7 +58,16 @@ impl Write for Claim {
             }
             gas::add(connection, new)?;
         }
-        let state = if moves { SettlementState::Queued } else { SettlementState::Settled };
+        // One that failed, and whose slot was opened again since by a reorganization, may still be settled there, and waits for that.
+        let is_carried = match &known {
+            Some(row) => slot_rows::is_carried(&connection.borrowing(), row.number)?,
+            None => false,
+        };
+        let state = match (moves, is_carried) {
+            (false, _) => SettlementState::Settled,
+            (true, false) => SettlementState::Queued,
+            (true, true) => SettlementState::Sent,
+        };
         insert(connection, new, state)?;
         let outcome = if moves { "claimed" } else { "remembered" };
         let attempt = SettlementAttempt {
@@ -94,7 +103,7 @@ fn insert(
              charge = excluded.charge, method = excluded.method, payload = excluded.payload, sender = excluded.sender,
              caller = excluded.caller, since_block = MIN(since_block, excluded.since_block), state = excluded.state,
              reason = NULL, detail = NULL, again = FALSE, transaction_hash = NULL, block_number = NULL,
-             gas_day = excluded.gas_day, gas_cap = excluded.gas_cap, gas_used = 0, changed_at_ms = excluded.changed_at_ms, is_signed = TRUE",
+             gas_day = excluded.gas_day, gas_cap = excluded.gas_cap, changed_at_ms = excluded.changed_at_ms, is_signed = TRUE",
     )
     .bind(chain_id(*chain))
     .bind(payment.0.to_vec())

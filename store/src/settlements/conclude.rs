@@ -1,11 +1,11 @@
 //! What became of a settlement, written down with all that follows from it.
 
-use salt402_protocol::{Address, Amount, B256, ChainId};
+use salt402_protocol::{Address, B256, ChainId};
 
-use crate::engine::{SyncConnection, amount_bytes, bound, clock, params};
+use crate::engine::{SyncConnection, bound, clock, params};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::rows::{
-    Elsewhere, GasCost, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotState, SlotTransaction,
+    Elsewhere, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotState, SlotTransaction,
     StoreError,
 };
 use crate::settlements::slot_rows::{insert, is_carried, link};
@@ -34,10 +34,6 @@ pub(super) fn apply(
     at: Option<(B256, u64)>,
 ) -> Result<(), StoreError> {
     let Some((row, day)) = orders::numbered(connection, number)? else { return Ok(()) };
-    let (SettlementOutcome::Settled { cost, .. }
-    | SettlementOutcome::Failed { cost, .. }
-    | SettlementOutcome::Again { cost, .. }) = outcome;
-    let costs = with_cost(&row, cost);
     let next = match outcome {
         SettlementOutcome::Settled { elsewhere, .. } => {
             if let Some(elsewhere) = elsewhere {
@@ -52,11 +48,11 @@ pub(super) fn apply(
                 settled_once: true,
                 transaction: here.map(|(hash, _)| hash),
                 block: here.map(|(_, number)| number),
-                ..costs
+                ..row.clone()
             }
         }
         // Another transaction settled it, or may yet.
-        _ if row.state == SettlementState::Settled || is_carried(connection, number)? => costs,
+        _ if row.state == SettlementState::Settled || is_carried(connection, number)? => row.clone(),
         SettlementOutcome::Failed { reason, detail, again, .. } => SettlementRow {
             state: SettlementState::Failed,
             reason: Some(reason.clone()),
@@ -64,7 +60,7 @@ pub(super) fn apply(
             again: *again && !row.settled_once,
             transaction: at.map(|(hash, _)| hash),
             block: at.map(|(_, number)| number),
-            ..costs
+            ..row.clone()
         },
         SettlementOutcome::Again { detail, .. } => SettlementRow {
             state: SettlementState::Queued,
@@ -73,7 +69,7 @@ pub(super) fn apply(
             again: false,
             transaction: None,
             block: None,
-            ..costs
+            ..row.clone()
         },
     };
     put(connection, &row, day, &next)?;
@@ -99,14 +95,6 @@ pub(super) fn apply(
     Ok(())
 }
 
-fn with_cost(row: &SettlementRow, cost: &GasCost) -> SettlementRow {
-    SettlementRow {
-        gas_used: row.gas_used.saturating_add(cost.gas),
-        fee: Amount(row.fee.0.saturating_add(cost.fee.0)),
-        ..row.clone()
-    }
-}
-
 fn insert_elsewhere(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -126,10 +114,10 @@ fn insert_elsewhere(
         block: Some((elsewhere.block_number, elsewhere.block_hash)),
     };
     insert(connection, chain, &transaction)?;
-    link(connection, chain, slot, number)
+    link(connection, chain, slot, number, 0)
 }
 
-/// Writes a settlement as it is now, changes the sums of gas by the difference, and notes a change of its state.
+/// Writes a settlement as it stands now, changes the sums of gas by what it may use no more, or again, and notes a change of its state.
 pub(super) fn put(
     connection: &SyncConnection<'_>,
     old: &SettlementRow,
@@ -140,7 +128,7 @@ pub(super) fn put(
         .prepare_cached(
             "UPDATE settlement_orders
              SET state = ?2, reason = ?3, detail = ?4, again = ?5, transaction_hash = ?6, block_number = ?7,
-                 gas_used = ?8, fee = ?9, changed_at_ms = ?10, settled_once = ?11
+                 changed_at_ms = ?8, settled_once = ?9
              WHERE id = ?1",
         )?
         .execute(params![
@@ -151,12 +139,10 @@ pub(super) fn put(
             new.again,
             new.transaction.map(|hash| hash.to_vec()),
             new.block.map(bound),
-            bound(new.gas_used),
-            amount_bytes(new.fee).as_slice(),
             clock::now_ms(),
             new.settled_once,
         ])?;
-    let held = |row: &SettlementRow| gas::held(row.state, row.claimed.gas, row.gas_used);
+    let held = |row: &SettlementRow| gas::held(row.state, row.claimed.gas);
     gas::change(connection, new, day, held(new) - held(old))?;
     if new.state != old.state {
         attempts::note(connection, new)?;

@@ -28,10 +28,10 @@ fn name(kind: GasBudget, of: &NewSettlement) -> Option<Vec<u8>> {
     }
 }
 
-/// What the sums hold of a settlement in a state.
-pub(super) fn held(state: SettlementState, cap: u64, used: u64) -> i64 {
+/// What the sums hold of a settlement in a state, beside what it used.
+pub(super) fn held(state: SettlementState, cap: u64) -> i64 {
     let open = matches!(state, SettlementState::Queued | SettlementState::Sent);
-    bound(used.saturating_add(if open { cap } else { 0 }))
+    if open { bound(cap) } else { 0 }
 }
 
 /// The budget that does not allow a new settlement, if one does not, and when the next day begins.

@@ -5,12 +5,14 @@
 //! chain takes each signed nonce once, and whoever sends asks the chain first.
 
 mod attempts;
+mod called_valid;
 mod claim;
 mod conclude;
 mod gas;
 mod orders;
 mod recorded;
 mod signatures;
+mod slot_costs;
 mod slot_rows;
 mod slot_steps;
 mod slots;

@@ -235,7 +235,10 @@ impl Write for Retry {
     fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let row = query(
             "UPDATE settlement_orders
-             SET state = 'queued', reason = NULL, detail = NULL, again = FALSE, gas_cap = 0, changed_at_ms = $3
+             SET state = CASE WHEN EXISTS (SELECT 1 FROM settlement_slots s JOIN settlement_transactions t
+                                             ON t.chain_id = s.chain_id AND t.signer = s.signer AND t.nonce = s.nonce
+                                           WHERE s.order_id = settlement_orders.id AND t.state = 'open' AND t.carries)
+                              THEN 'sent' ELSE 'queued' END, reason = NULL, detail = NULL, again = FALSE, gas_cap = 0, changed_at_ms = $3
              WHERE payment_id = $1 AND chain_id = $2 AND state = 'failed' AND is_signed RETURNING id",
         )
         .bind(self.payment.0.to_vec())

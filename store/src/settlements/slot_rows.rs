@@ -38,18 +38,27 @@ pub(super) fn insert(
     Ok(())
 }
 
+/// Puts a settlement into a slot. `gas_alone` is what it needs in a transaction of its own. Its gas counts on the day of its claim.
 pub(super) fn link(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     slot: Slot,
     number: u64,
+    gas_alone: u64,
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO settlement_slots (chain_id, signer, nonce, order_id) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO settlement_slots (chain_id, signer, nonce, order_id, gas_alone, gas_day)
+             SELECT ?1, ?2, ?3, o.id, ?5, o.gas_day FROM settlement_orders o WHERE o.id = ?4
              ON CONFLICT (chain_id, signer, nonce, order_id) DO NOTHING",
         )?
-        .execute(params![chain_id(chain), slot.signer.as_slice(), bound(slot.nonce), bound(number)])?;
+        .execute(params![
+            chain_id(chain),
+            slot.signer.as_slice(),
+            bound(slot.nonce),
+            bound(number),
+            bound(gas_alone)
+        ])?;
     Ok(())
 }
 

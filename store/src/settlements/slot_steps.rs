@@ -2,29 +2,30 @@
 //!
 //! Each change is one transaction of the database, so that at no time a settlement is in no state or in two.
 
-use salt402_protocol::{Amount, B256, ChainId};
+use salt402_protocol::{B256, ChainId};
 
 use crate::engine::{Changes, Step, SyncConnection, bound, chain_id, clock, params, send_step};
 use crate::rows::{
-    SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined, SlotState, SlotTransaction,
+    GasCost, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined, SlotState, SlotTransaction,
     StoreError,
 };
 use crate::settlements::conclude::{apply, conclude, put};
 use crate::settlements::slot_rows::{insert, is_carried, is_open, link, numbers, set_states};
-use crate::settlements::{orders, taken_nonce};
+use crate::settlements::{orders, slot_costs, taken_nonce};
 use crate::store::Store;
 
 impl Store {
-    /// Puts settlements that wait into a slot, with the signed transaction that settles them. Nothing is written, and this is
+    /// Puts settlements that wait into a slot, each by its number with the gas that it needs alone, and with the signed transaction that
+    /// settles them. Nothing is written, and this is
     /// `false`, if one of them waits no more, or the slot has a transaction. A slot without settlements only uses a nonce up.
     /// Durable when this returns: send the transaction then, and not before.
     pub async fn assign_settlements(
         &self,
         chain: ChainId,
         transaction: SlotTransaction,
-        numbers: Vec<u64>,
+        orders: Vec<(u64, u64)>,
     ) -> Result<bool, StoreError> {
-        send_step(self.jobs(), Change { chain, what: What::Assign(transaction, numbers) }).await
+        send_step(self.jobs(), Change { chain, what: What::Assign(transaction, orders) }).await
     }
 
     /// Adds a transaction to a slot that is open. Nothing is written, and this is `false`, if the slot is not open. Durable when
@@ -83,7 +84,7 @@ struct Change {
 }
 
 enum What {
-    Assign(SlotTransaction, Vec<u64>),
+    Assign(SlotTransaction, Vec<(u64, u64)>),
     Replace(SlotTransaction),
     Mined(SlotMined),
     Reopen(Slot),
@@ -104,7 +105,7 @@ impl Step for Change {
     fn write(&self, connection: &SyncConnection<'_>) -> Result<bool, StoreError> {
         let chain = self.chain;
         match &self.what {
-            What::Assign(transaction, numbers) => assign(connection, chain, transaction, numbers),
+            What::Assign(transaction, orders) => assign(connection, chain, transaction, orders),
             What::Replace(transaction) => replace(connection, chain, transaction),
             What::Mined(mined) => note_mined(connection, chain, mined),
             What::Reopen(slot) => reopen(connection, chain, *slot),
@@ -123,7 +124,7 @@ fn assign(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     transaction: &SlotTransaction,
-    numbers: &[u64],
+    orders: &[(u64, u64)],
 ) -> Result<bool, StoreError> {
     let is_taken = connection
         .prepare_cached(
@@ -137,18 +138,18 @@ fn assign(
     if is_taken {
         return Ok(false);
     }
-    let mut rows = Vec::with_capacity(numbers.len());
-    for number in numbers {
+    let mut rows = Vec::with_capacity(orders.len());
+    for (number, gas_alone) in orders {
         match orders::numbered(connection, *number)? {
             Some((row, day)) if row.state == SettlementState::Queued && row.claimed.chain == chain => {
-                rows.push((row, day));
+                rows.push((row, day, *gas_alone));
             }
             _ => return Ok(false),
         }
     }
     insert(connection, chain, transaction)?;
-    for (row, day) in rows {
-        link(connection, chain, transaction.slot, row.number)?;
+    for (row, day, gas_alone) in rows {
+        link(connection, chain, transaction.slot, row.number, gas_alone)?;
         let next = SettlementRow { state: SettlementState::Sent, reason: None, detail: None, ..row.clone() };
         put(connection, &row, day, &next)?;
     }
@@ -205,6 +206,10 @@ fn note_mined(
         ])?;
     for (number, outcome) in &mined.outcomes {
         let at = (mined.hash, mined.block_number);
+        let (SettlementOutcome::Settled { cost, .. }
+        | SettlementOutcome::Failed { cost, .. }
+        | SettlementOutcome::Again { cost, .. }) = outcome;
+        slot_costs::note(connection, chain, slot, *number, *cost)?;
         apply(connection, chain, *number, outcome, Some(at))?;
     }
     Ok(true)
@@ -238,20 +243,23 @@ fn reopen(connection: &SyncConnection<'_>, chain: ChainId, slot: Slot) -> Result
         }
     }
     for number in numbers {
+        // What it cost is known again when it is mined again.
+        slot_costs::note(connection, chain, slot, number, GasCost::default())?;
         let Some((row, day)) = orders::numbered(connection, number)? else { continue };
-        if row.state != SettlementState::Settled || row.transaction != Some(mined) {
-            continue;
-        }
         let carried = is_carried(connection, number)?;
-        let next = SettlementRow {
-            state: if carried { SettlementState::Sent } else { SettlementState::Queued },
-            detail: Some(format!("its transaction {mined} left the chain")),
-            transaction: None,
-            block: None,
-            // They are known again when it is mined again.
-            gas_used: 0,
-            fee: Amount::ZERO,
-            ..row.clone()
+        let next = match row.state {
+            SettlementState::Settled if row.transaction == Some(mined) => SettlementRow {
+                state: if carried { SettlementState::Sent } else { SettlementState::Queued },
+                detail: Some(format!("its transaction {mined} left the chain")),
+                transaction: None,
+                block: None,
+                ..row.clone()
+            },
+            // It waits to be sent once more, and this slot's transaction may still settle it.
+            SettlementState::Queued if carried => {
+                SettlementRow { state: SettlementState::Sent, ..row.clone() }
+            }
+            _ => continue,
         };
         put(connection, &row, day, &next)?;
     }

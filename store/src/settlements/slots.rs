@@ -26,6 +26,7 @@ impl Store {
                         slot: transaction.slot,
                         transactions: vec![transaction],
                         orders: Vec::new(),
+                        gas_alone: Vec::new(),
                     });
                 }
             }
@@ -34,7 +35,7 @@ impl Store {
             // Of equal fees, none replaces the other, and the order is that of the hashes.
             open.transactions.sort_by_key(|transaction| transaction.max_fee_per_gas);
             let rows = query(
-                "SELECT order_id FROM settlement_slots WHERE chain_id = $1 AND signer = $2 AND nonce = $3
+                "SELECT order_id, gas_alone FROM settlement_slots WHERE chain_id = $1 AND signer = $2 AND nonce = $3
                  ORDER BY order_id",
             )
             .bind(chain_id(chain))
@@ -42,6 +43,7 @@ impl Store {
             .bind(bound(open.slot.nonce))
             .fetch_all(reader.connection()?)?;
             open.orders = rows.iter().map(|row| row.number("order_id")).collect::<Result<_, _>>()?;
+            open.gas_alone = rows.iter().map(|row| row.number("gas_alone")).collect::<Result<_, _>>()?;
         }
         Ok(slots)
     }

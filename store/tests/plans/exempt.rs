@@ -55,6 +55,7 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
         "SEARCH reservations USING INDEX reservations_by_age",
         "some at a time, in the order of the index",
     ),
+    ("settlements/called_valid.rs::write", "SEARCH called_valid", "some hundred, below a number that rises"),
     ("grants/outcome.rs::write", "SEARCH outcomes", "some at a time, in the order of the index"),
     ("grants/charges_written_off.rs::charges", "SCAN charges", "the newest, as many as are asked for"),
     ("accounts/draws.rs::open_draws", "SEARCH e ", "some at a time, in the order of the index"),

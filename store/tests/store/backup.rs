@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use salt402_protocol::{B256, RequestDigest, Settlement};
 use salt402_store::{
-    ClaimLimits, ClaimResult, ExposureLimit, NewClaim, NewUse, Options, Outcome, PlacedPayment, Store,
-    StoreError, StoredOutcome, backup, restore,
+    CalledValid, ClaimLimits, ClaimResult, Elsewhere, ExposureLimit, GasBudgets, GasCost, NewClaim,
+    NewSettlement, NewUse, Options, Outcome, PlacedPayment, SettlementClaim, SettlementOutcome, Store,
+    StoreError, StoredOutcome, Told, backup, restore,
 };
 use support::{CHAIN, Fixture, TestBlock, child, genesis, id, new_claim, options, transaction};
 
@@ -376,4 +377,60 @@ async fn a_further_use_of_a_payment_is_refused_where_others_may_be_forgotten_or_
     fixture.store.halt(CHAIN, salt402_store::HaltKind::Fork, 9).await.unwrap();
     assert!(matches!(fixture.store.claim(using(1, 2)).await.unwrap(), ClaimResult::Again { .. }));
     assert_eq!(fixture.store.claim(using(1, 3)).await.unwrap(), ClaimResult::Halted);
+}
+
+/// Claimed before the copy was taken, and settled and told after it. The restored database does not know that.
+#[tokio::test]
+async fn what_may_have_been_told_since_the_backup_is_told_to_nobody() {
+    let (fixture, _) = filled(2).await;
+    let claimed = |payment: u64| NewSettlement {
+        chain: CHAIN,
+        payment: id(payment),
+        token: Default::default(),
+        payer: support::payer(payment),
+        payee: Default::default(),
+        amount: support::amount(payment),
+        charge: support::amount(payment),
+        method: "eip3009".to_owned(),
+        payload: Vec::new(),
+        sender: None,
+        caller: None,
+        since_block: 0,
+        gas: 1,
+    };
+    let claim = async |store: &Store, payment| match store
+        .claim_settlement(claimed(payment), GasBudgets::default(), None)
+        .await
+        .unwrap()
+    {
+        SettlementClaim::New(row) => row.number,
+        other => panic!("{other:?}"),
+    };
+    let settle = async |store: &Store, number, block: TestBlock| {
+        let (block_number, block_hash) = (block.block.number, block.block.hash);
+        let elsewhere = Some(Elsewhere { transaction: transaction(number), block_number, block_hash });
+        let settled = SettlementOutcome::Settled { elsewhere, cost: GasCost::default() };
+        assert!(store.conclude_settlement(CHAIN, number, settled).await.unwrap());
+    };
+    let tell =
+        async |store: &Store, payment, key| store.tell_settlement(CHAIN, id(payment), key).await.unwrap();
+    let first = child(genesis(), 1, &[1]);
+    let numbers = [claim(&fixture.store, 1).await, claim(&fixture.store, 2).await];
+    settle(&fixture.store, numbers[0], child(genesis(), 1, &[1])).await;
+    let key = Some(B256::repeat_byte(7));
+    assert_eq!(tell(&fixture.store, 1, key).await, Told::Now);
+    let valid = CalledValid { chain: CHAIN, payment: id(9), signed: B256::ZERO, caller: None };
+    assert!(fixture.store.call_valid(valid, false).await.unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.db");
+    backup(&database(&fixture), &copy, quiet).await.unwrap();
+    let store = restored(&copy, &folder).await;
+    settle(&store, numbers[1], child(first.block, 1, &[2])).await;
+    assert_eq!(tell(&store, 2, key).await, Told::Before);
+    assert_eq!(tell(&store, 1, key).await, Told::Now, "its retry, which the copy knows");
+    assert_eq!(store.called_valid(CHAIN, id(9)).await.unwrap(), None);
+    // What is claimed after the restore is told.
+    let number = claim(&store, 3).await;
+    settle(&store, number, child(first.block, 1, &[2])).await;
+    assert_eq!(tell(&store, 3, None).await, Told::Now);
 }

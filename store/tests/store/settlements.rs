@@ -6,9 +6,9 @@ use crate::support;
 
 use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
 use salt402_store::{
-    ClaimResult, Elsewhere, GasBudget, GasBudgets, GasCost, IncidentKind, NewSettlement, Recorded,
-    SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined,
-    SlotState, SlotTransaction, Told,
+    CalledValid, ClaimResult, Elsewhere, GasBudget, GasBudgets, GasCost, IncidentKind, NewSettlement,
+    Recorded, SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot,
+    SlotMined, SlotState, SlotTransaction, Told,
 };
 
 use crate::support::{CHAIN, Fixture, child, genesis, id, transaction};
@@ -128,11 +128,16 @@ async fn a_payment_is_claimed_once_also_by_two_at_a_time() {
 async fn a_slot_holds_what_waits_and_nothing_twice() {
     let mut fixture = Fixture::new().await;
     let (one, two) = (claim(&fixture, 1).await.number, claim(&fixture, 2).await.number);
-    assert!(fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap());
+    assert!(fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(one, 70)]).await.unwrap());
     // The first waits no more, so neither is in the other slot.
-    assert!(!fixture.store.assign_settlements(CHAIN, signed(1, 2), vec![two, one]).await.unwrap());
+    assert!(
+        !fixture.store.assign_settlements(CHAIN, signed(1, 2), vec![(two, 70), (one, 70)]).await.unwrap()
+    );
     assert_eq!(row(&fixture, 2).await.state, SettlementState::Queued);
-    assert!(!fixture.store.assign_settlements(CHAIN, signed(0, 3), vec![two]).await.unwrap(), "a used slot");
+    assert!(
+        !fixture.store.assign_settlements(CHAIN, signed(0, 3), vec![(two, 70)]).await.unwrap(),
+        "a used slot"
+    );
     assert!(fixture.store.replace_settlement_transaction(CHAIN, signed(0, 4)).await.unwrap());
     assert!(!fixture.store.replace_settlement_transaction(CHAIN, signed(7, 4)).await.unwrap(), "no slot");
     fixture.reopen().await;
@@ -151,7 +156,7 @@ async fn a_slot_holds_what_waits_and_nothing_twice() {
 async fn what_a_mined_transaction_did_is_written_at_once_and_taken_back_with_its_block() {
     let fixture = Fixture::new().await;
     let (one, two) = (claim(&fixture, 1).await.number, claim(&fixture, 2).await.number);
-    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one, two]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(one, 70), (two, 70)]).await.unwrap();
     fixture.store.replace_settlement_transaction(CHAIN, signed(0, 2)).await.unwrap();
     let outcomes = vec![(one, settled(60)), (two, failed(false))];
     assert!(fixture.store.note_slot_mined(CHAIN, mined(0, 2, outcomes)).await.unwrap());
@@ -186,11 +191,11 @@ async fn what_a_mined_transaction_did_is_written_at_once_and_taken_back_with_its
 async fn a_settlement_that_is_in_another_slot_by_now_waits_for_that_one() {
     let fixture = Fixture::new().await;
     let one = claim(&fixture, 1).await.number;
-    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(one, 70)]).await.unwrap();
     let again = SettlementOutcome::Again { detail: "alone".to_owned(), cost: GasCost::default() };
     fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, again)])).await.unwrap();
     assert_eq!((row(&fixture, 1).await.state, row(&fixture, 1).await.slots), (SettlementState::Queued, 1));
-    fixture.store.assign_settlements(CHAIN, signed(1, 2), vec![one]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(1, 2), vec![(one, 70)]).await.unwrap();
     // The first slot's block left the chain, and its transaction fails in the next one too.
     fixture.store.reopen_slot(CHAIN, Slot { signer: SIGNER, nonce: 0 }).await.unwrap();
     fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, failed(false))])).await.unwrap();
@@ -206,7 +211,7 @@ async fn a_settlement_that_is_in_another_slot_by_now_waits_for_that_one() {
 async fn a_taken_nonce_gives_its_settlements_back_and_is_an_incident() {
     let fixture = Fixture::new().await;
     let one = claim(&fixture, 1).await.number;
-    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(one, 70)]).await.unwrap();
     let slot = Slot { signer: SIGNER, nonce: 0 };
     assert!(fixture.store.void_slot(CHAIN, slot).await.unwrap());
     assert!(!fixture.store.void_slot(CHAIN, slot).await.unwrap());
@@ -272,7 +277,7 @@ async fn budgets_hold_what_may_be_used_until_it_is_known() {
     let payers = fixture.store.claim_settlement(new(6), BUDGETS, None).await.unwrap();
     assert_eq!(over(payers), Some(GasBudget::Payer));
     // One used 60 of its 100, one failed before anything was sent and used 20: 120 are free again.
-    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![numbers[0]]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(numbers[0], 70)]).await.unwrap();
     fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(numbers[0], settled(60))])).await.unwrap();
     fixture.store.conclude_settlement(CHAIN, numbers[1], failed(true)).await.unwrap();
     assert_eq!(over(fixture.store.claim_settlement(named(4), BUDGETS, None).await.unwrap()), None);
@@ -296,7 +301,7 @@ async fn failed_ones_are_claimed_again_or_tried_again_and_every_attempt_is_kept(
     fixture.store.conclude_settlement(CHAIN, one, failed(true)).await.unwrap();
     assert!(row(&fixture, 1).await.again);
     assert_eq!(claim(&fixture, 1).await.number, one);
-    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(one, 70)]).await.unwrap();
     fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, failed(false))])).await.unwrap();
     let known = fixture.store.claim_settlement(new(1), GasBudgets::default(), None).await.unwrap();
     assert!(matches!(known, SettlementClaim::Known(row) if row.state == SettlementState::Failed));
@@ -326,7 +331,7 @@ async fn a_success_is_told_once_and_none_is_told_whose_block_left_the_chain() {
         |key: Option<u8>| fixture.store.tell_settlement(CHAIN, new(1).payment, key.map(B256::repeat_byte));
     assert_eq!(tell(None).await.unwrap(), Told::Unsettled, "it waits");
     let slot = Slot { signer: SIGNER, nonce: 0 };
-    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(one, 70)]).await.unwrap();
     fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, settled(60))])).await.unwrap();
     // Its block leaves the chain before anybody was told: whoever asks then is told the next time.
     assert!(fixture.store.reopen_slot(CHAIN, slot).await.unwrap());
@@ -349,7 +354,7 @@ async fn what_was_signed_is_kept_until_a_block_of_its_slot_is_final() {
     let fixture = Fixture::new().await;
     let one = claim(&fixture, 1).await.number;
     let slot = Slot { signer: SIGNER, nonce: 0 };
-    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(one, 70)]).await.unwrap();
     assert!(fixture.store.replace_settlement_transaction(CHAIN, signed(0, 2)).await.unwrap());
     fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, settled(60))])).await.unwrap();
     let raw = async || {
@@ -474,7 +479,7 @@ async fn a_signature_is_kept_until_nothing_of_its_settlement_can_change() {
         row
     };
     let number = claim(&fixture, 1).await.number;
-    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![number]).await.unwrap();
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(number, 70)]).await.unwrap();
     assert!(signed_in(SettlementState::Sent, ever).await.is_empty());
     assert!(fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(number, settled(60))])).await.unwrap());
     assert!(signed_in(SettlementState::Settled, ever).await.is_empty(), "its block may leave the chain");
@@ -504,4 +509,132 @@ async fn a_signature_is_kept_until_nothing_of_its_settlement_can_change() {
     assert!(signed_in(SettlementState::Failed, ever).await.is_empty());
     fixture.store.conclude_settlement(CHAIN, number, failed(false)).await.unwrap();
     assert_eq!(signed_in(SettlementState::Failed, ever).await.len(), 1);
+}
+
+fn valid(payment: u64, caller: Option<&str>) -> CalledValid {
+    let (payment, signed) = (id(payment), B256::repeat_byte(7));
+    CalledValid { chain: CHAIN, payment, signed, caller: caller.map(str::to_owned) }
+}
+
+#[tokio::test]
+async fn what_was_called_valid_is_known_after_a_restart_and_is_one_callers_where_it_must_be() {
+    let mut fixture = Fixture::new().await;
+    assert!(fixture.store.call_valid(valid(1, Some("shop")), true).await.unwrap());
+    fixture.reopen().await;
+    let known = async || fixture.store.called_valid(CHAIN, id(1)).await.unwrap();
+    assert_eq!(known().await, Some(valid(1, Some("shop"))));
+    assert_eq!(fixture.store.called_valid(CHAIN, id(2)).await.unwrap(), None);
+    for other in [Some("blog"), None] {
+        assert!(!fixture.store.call_valid(valid(1, other), true).await.unwrap());
+    }
+    assert_eq!(known().await, Some(valid(1, Some("shop"))));
+    // Under `exact` nobody says what is charged, and the payer may have signed another one with this nonce.
+    let other = CalledValid { signed: B256::repeat_byte(8), ..valid(1, Some("blog")) };
+    assert!(fixture.store.call_valid(other.clone(), false).await.unwrap());
+    assert_eq!(known().await, Some(other));
+}
+
+/// Whoever has money can sign without end.
+#[tokio::test]
+async fn of_what_was_called_valid_the_oldest_is_forgotten() {
+    let fixture = Fixture::new().await;
+    for payment in 1..=3 {
+        assert!(fixture.store.call_valid(valid(payment, None), false).await.unwrap());
+    }
+    let raw = rusqlite::Connection::open(support::options(&fixture.directory).path).unwrap();
+    // Three of 200,000 and more: the oldest that is kept, one below it, and the last before some are deleted.
+    for (payment, place) in [(1, 704), (2, 705), (3, 200_703)] {
+        let payment = id(payment).0;
+        raw.execute("UPDATE called_valid SET id = ?1 WHERE payment_id = ?2", (place, payment.as_slice()))
+            .unwrap();
+    }
+    assert!(fixture.store.call_valid(valid(4, None), false).await.unwrap());
+    let mut known = Vec::new();
+    for payment in 1..=4 {
+        known.push(fixture.store.called_valid(CHAIN, id(payment)).await.unwrap().is_some());
+    }
+    assert_eq!(known, [false, true, true, true]);
+}
+
+/// A failed one, and one that is claimed again since, are mined a second time after their block left the chain.
+#[tokio::test]
+async fn gas_of_a_transaction_that_is_mined_again_counts_once() {
+    let fixture = Fixture::new().await;
+    let used = async |cost: u64| {
+        let all = NewSettlement { payer: Address::repeat_byte(4), gas: 1_000 - cost, ..new(9) };
+        let budgets = GasBudgets { all: Some(999), ..GasBudgets::default() };
+        let claim = fixture.store.claim_settlement(all, budgets, None).await.unwrap();
+        assert!(matches!(claim, SettlementClaim::OverBudget { .. }), "less than {cost} counts: {claim:?}");
+        let all = NewSettlement { payer: Address::repeat_byte(4), gas: 999 - cost, ..new(9) };
+        let claim = fixture.store.claim_settlement(all, budgets, None).await.unwrap();
+        assert!(matches!(claim, SettlementClaim::New(_)), "more than {cost} counts: {claim:?}");
+        let row = row(&fixture, 9).await;
+        let nothing = SettlementOutcome::Failed {
+            reason: String::new(),
+            detail: String::new(),
+            again: true,
+            cost: GasCost::default(),
+        };
+        assert!(fixture.store.conclude_settlement(CHAIN, row.number, nothing).await.unwrap());
+    };
+    let (one, two) = (claim(&fixture, 1).await.number, claim(&fixture, 2).await.number);
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(one, 70), (two, 90)]).await.unwrap();
+    assert_eq!(fixture.store.open_slots(CHAIN).await.unwrap()[0].gas_alone, [70, 90]);
+    let slot = Slot { signer: SIGNER, nonce: 0 };
+    for _ in 0..3 {
+        let outcomes = vec![(one, settled(60)), (two, failed(true))];
+        fixture.store.note_slot_mined(CHAIN, mined(0, 1, outcomes)).await.unwrap();
+        assert_eq!((row(&fixture, 1).await.gas_used, row(&fixture, 2).await.gas_used), (60, 20));
+        used(80).await;
+        fixture.store.reopen_slot(CHAIN, slot).await.unwrap();
+        assert_eq!((row(&fixture, 1).await.gas_used, row(&fixture, 2).await.gas_used), (0, 0));
+        // What the first may use counts again.
+        used(100).await;
+    }
+    // What two slots cost is the sum of both.
+    let outcomes = vec![(one, settled(60)), (two, failed(true))];
+    fixture.store.note_slot_mined(CHAIN, mined(0, 1, outcomes)).await.unwrap();
+    claim(&fixture, 2).await;
+    fixture.store.assign_settlements(CHAIN, signed(1, 2), vec![(two, 90)]).await.unwrap();
+    fixture.store.note_slot_mined(CHAIN, mined(1, 2, vec![(two, settled(50))])).await.unwrap();
+    assert_eq!(row(&fixture, 2).await.gas_used, 70);
+    used(130).await;
+    fixture.store.reopen_slot(CHAIN, Slot { signer: SIGNER, nonce: 1 }).await.unwrap();
+    assert_eq!(row(&fixture, 2).await.gas_used, 20, "the first one's stays");
+}
+
+/// In two slots, one of the two transactions fails and costs its gas.
+#[tokio::test]
+async fn what_may_still_be_mined_after_a_reorganization_is_put_into_no_other_slot() {
+    let fixture = Fixture::new().await;
+    let slot = Slot { signer: SIGNER, nonce: 0 };
+    let number = claim(&fixture, 1).await.number;
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![(number, 70)]).await.unwrap();
+    let fail = async || {
+        fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(number, failed(true))])).await.unwrap();
+        assert_eq!(row(&fixture, 1).await.state, SettlementState::Failed);
+    };
+    let waits = async || {
+        assert_eq!(row(&fixture, 1).await.state, SettlementState::Sent);
+        assert!(!fixture.store.assign_settlements(CHAIN, signed(1, 2), vec![(number, 70)]).await.unwrap());
+        assert_eq!(promised(&fixture).await, 5);
+    };
+    // It is claimed again after its block has left, by whoever asks and by the operator, and before that.
+    fail().await;
+    fixture.store.reopen_slot(CHAIN, slot).await.unwrap();
+    assert_eq!(row(&fixture, 1).await.state, SettlementState::Failed, "it was told so");
+    claim(&fixture, 1).await;
+    waits().await;
+    fail().await;
+    fixture.store.reopen_slot(CHAIN, slot).await.unwrap();
+    assert!(fixture.store.retry_settlement(CHAIN, new(1).payment).await.unwrap());
+    waits().await;
+    fail().await;
+    claim(&fixture, 1).await;
+    assert_eq!(row(&fixture, 1).await.state, SettlementState::Queued);
+    fixture.store.reopen_slot(CHAIN, slot).await.unwrap();
+    waits().await;
+    // And it settles there.
+    fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(number, settled(60))])).await.unwrap();
+    assert_eq!(row(&fixture, 1).await.state, SettlementState::Settled);
 }
