@@ -123,8 +123,9 @@ impl Charging {
             .ends_at
             .map_or(now_ms.saturating_add(authorized.kept_ms), |ends_at| ends_at.saturating_mul(1000));
         // What runs goes on.
+        let is_under_way = self.under_way.has(payment.payment_id);
         let too_late =
-            left_s.is_some_and(|left| left < LEAST_LEFT_S) && !self.under_way.has(payment.payment_id);
+            left_s.is_some_and(|left| left < LEAST_LEFT_S) && !is_under_way;
         let new = NewCharge {
             payment: payment.payment_id,
             chain: payment.chain,
@@ -139,6 +140,13 @@ impl Charging {
             now_ms,
         };
         let begun = self.store.begin_charge(new).await.map_err(failed)?;
+        // What was given of it before a crash is its answer.
+        if matches!(begun, Begun::Running { first: false })
+            && !is_under_way
+            && self.end_delivery(payment.payment_id).await?
+        {
+            return Ok(May::Ran);
+        }
         let ends_at_ms = authorized.ends_at.map(|_| ends_at_ms);
         let hold = self.under_way.hold(payment.payment_id, ends_at_ms);
         drop(turn);
@@ -177,6 +185,37 @@ impl Charging {
                      more than one payer may have open: send the same payment again later"
                 );
                 Err(Problem::new(Code::AccountLimited, detail).retry_after(PAUSE_MS))
+            }
+        }
+    }
+
+    /// Ends a stream that is paid as it goes, and that nobody runs any more. Returns whether anything was given of it, which is charged.
+    async fn end_delivery(&self, payment: PaymentId) -> Result<bool, Problem> {
+        let given = self.store.end_delivery(payment).await.map_err(failed)?;
+        if given {
+            tracing::info!(%payment, "a stream was interrupted: what was given of it is charged");
+            self.charged.notify_one();
+        }
+        Ok(given)
+    }
+
+    /// Ends the streams that another process has left behind.
+    async fn end_interrupted(&self) {
+        let mut after = None;
+        loop {
+            let open = match self.store.open_deliveries(after, PAGE).await {
+                Ok(open) => open,
+                Err(error) => return tracing::warn!(%error, "interrupted streams could not be read"),
+            };
+            let Some(last) = open.last() else { return };
+            after = Some(*last);
+            for payment in open {
+                let _turn = self.beginning.wait(payment).await;
+                if !self.under_way.has(payment)
+                    && let Err(error) = self.end_delivery(payment).await
+                {
+                    tracing::warn!(detail = error.detail, %payment, "an interrupted stream could not be ended");
+                }
             }
         }
     }
@@ -241,6 +280,7 @@ impl Charging {
     async fn keep(&self) {
         let room = Arc::new(Semaphore::new(AT_ONCE));
         let mut told: Option<Instant> = None;
+        self.end_interrupted().await;
         loop {
             match self.store.due_charges(now_ms(), PAGE).await {
                 Ok(due) => {
@@ -280,6 +320,11 @@ impl Charging {
             let _turn = self.beginning.wait(payment).await;
             if self.under_way.has(payment) {
                 continue;
+            }
+            // What could not be written down at its end.
+            match self.end_delivery(payment).await {
+                Ok(false) => {}
+                Ok(true) | Err(_) => continue,
             }
             tracing::info!(%payment, "an authorization has ended before its request was answered: nothing is charged");
             match self.store.release_charge(payment).await {

@@ -1,6 +1,6 @@
 //! What a request uses, counted while it runs, and what is charged of it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderMap;
 use salt402_paywall::AnswerPrice;
@@ -9,6 +9,7 @@ use salt402_protocol::Amount;
 use crate::catalogue::Model;
 use crate::pricing::{Cost, Quantities, Used};
 use crate::rows::Rows;
+use crate::tab::Tab;
 use crate::under_way::Hold;
 use crate::upstream::completion::Usage;
 use crate::upstream::passing::Passing;
@@ -22,6 +23,8 @@ pub(crate) struct Meter {
     prices: Prices,
     /// Whoever counts is under way.
     hold: Option<Hold>,
+    /// Where it is paid as it goes.
+    tab: Option<Arc<Tab>>,
 }
 
 /// By which prices, and what was counted. The mutexes are std's, because nothing is awaited while they are held.
@@ -90,17 +93,17 @@ impl Meter {
             }
             None => Prices::All,
         };
-        Self { ceiling, prices, hold: None }
+        Self { ceiling, prices, hold: None, tab: None }
     }
 
     /// For an answer that is counted as it passes.
     pub(crate) fn of_answer(price: AnswerPrice, ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::Answer { price, counted: Mutex::default() }, hold: None }
+        Self { ceiling, prices: Prices::Answer { price, counted: Mutex::default() }, hold: None, tab: None }
     }
 
     /// For what is not counted: all that was authorized is charged.
     pub(crate) fn of_all(ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::All, hold: None }
+        Self { ceiling, prices: Prices::All, hold: None, tab: None }
     }
 
     /// For a request that cannot be run any more: nothing is charged.
@@ -111,6 +114,21 @@ impl Meter {
     /// The same, whose request is under way until it is dropped.
     pub(crate) fn holding(self, hold: Option<Hold>) -> Self {
         Self { hold, ..self }
+    }
+
+    /// The same of a stream that is paid as it goes.
+    pub(crate) fn on(self, tab: Option<Arc<Tab>>) -> Self {
+        Self { tab, ..self }
+    }
+
+    /// Where it is paid as it goes.
+    pub(crate) fn tab(&self) -> Option<&Arc<Tab>> {
+        self.tab.as_ref()
+    }
+
+    /// What is charged for what was given: never more than was authorized.
+    pub(crate) fn charged(&self) -> Amount {
+        self.tab.as_ref().map_or_else(|| self.amount(), |tab| tab.charged())
     }
 
     /// Whether it is too late to settle what was used.
@@ -143,7 +161,7 @@ impl Meter {
         }
     }
 
-    /// What is charged for what was counted: never more than was authorized.
+    /// What all costs that was counted, and no more than the most.
     pub(crate) fn amount(&self) -> Amount {
         let amount = match &self.prices {
             Prices::All => None,

@@ -49,6 +49,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         max_runs: 2,
         batches: BatchLimits { most: 4, at_once: 2 },
         leave_grace: Duration::from_secs(1),
+        voucher_wait: Duration::from_secs(1),
         largest_kept: 65_536,
         folder: folder.path().to_owned(),
         addresses: None,

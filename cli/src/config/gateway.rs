@@ -65,6 +65,10 @@ pub(crate) struct GatewayConfig {
     /// run again.
     #[serde(default = "leave_grace")]
     pub(crate) leave_grace_s: u64,
+    /// How long a stream that is paid as it goes waits for its next vouchers, in all its pauses together: 1 to 3600. After that it ends,
+    /// and what was given of it is charged.
+    #[serde(default = "voucher_wait")]
+    pub(crate) voucher_wait_s: u64,
     /// The longest streamed answer that is kept, in bytes: 65536 to 268435456. A longer one is given once.
     #[serde(default = "largest_kept")]
     pub(crate) largest_kept_bytes: u64,
@@ -230,6 +234,9 @@ fn keep_bytes() -> u64 {
 fn leave_grace() -> u64 {
     10
 }
+fn voucher_wait() -> u64 {
+    60
+}
 fn largest_kept() -> u64 {
     8 * 1024 * 1024
 }
@@ -331,6 +338,7 @@ impl GatewayConfig {
         }
         let largest = self.largest_kept_bytes;
         ConfigError::unless_within("gateway.largest_kept_bytes", largest, 64 * 1024..=256 * 1024 * 1024)?;
+        ConfigError::unless_within("gateway.voucher_wait_s", self.voucher_wait_s, 1..=3600)?;
         ConfigError::unless_within("gateway.max_runs", self.max_runs.into(), 2..=1000)?;
         ConfigError::unless_within("gateway.batch_most", self.batch_most as u64, 1..=MOST_OF_A_BATCH as u64)?;
         ConfigError::unless_within("gateway.batch_at_once", self.batch_at_once as u64, 1..=256)?;

@@ -24,5 +24,5 @@ pub(crate) use attempts::{Failed, Purchase, given_up};
 pub(crate) use delivery::{Answered, Delivered, Deliveries};
 pub(crate) use once::PassedHead;
 pub(crate) use reader::{Given, Reader, Several};
-pub(crate) use recording::{Head, Recorder};
-pub(crate) use runs::{ExecutionLimits, Executions, MODEL_HEADER};
+pub(crate) use recording::{Head, MODEL_HEADER, Recorder};
+pub(crate) use runs::{ExecutionLimits, Executions};

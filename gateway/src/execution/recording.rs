@@ -15,11 +15,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use salt402_protocol::{Code, Problem};
+use salt402_protocol::{Amount, Code, Problem};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::execution::spool::{BLOCK, Place, Spool};
+use crate::tab::{NotGiven, Piece, Tab};
+
+/// The header that names the model that answered, where it was chosen after the payment.
+pub(crate) const MODEL_HEADER: &str = "x-salt402-model";
+pub(super) const CONTENT_TYPE: &str = "content-type";
 
 /// How many bytes a run may be ahead of the reader who is furthest.
 pub(super) const AHEAD: u64 = 64 * 1024;
@@ -37,6 +42,18 @@ impl Head {
     /// The head of an answer in JSON.
     pub(crate) fn json() -> Self {
         Self { status: 200, content_type: "application/json".into(), model: None }
+    }
+
+    /// Its headers, as they are kept.
+    pub(super) fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = vec![(CONTENT_TYPE.to_owned(), self.content_type.clone())];
+        headers.extend(self.model.clone().map(|model| (MODEL_HEADER.to_owned(), model)));
+        headers
+    }
+
+    /// Whether it is the head of a stream of events.
+    pub(crate) fn is_events(&self) -> bool {
+        self.content_type.starts_with("text/event-stream")
     }
 
     /// The head of a stream of events.
@@ -182,6 +199,22 @@ impl Recording {
         }
     }
 
+    /// Waits until some reader has taken all that was written.
+    async fn caught_up(&self) {
+        loop {
+            let moved = self.read.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            {
+                let state = self.lock();
+                if state.spool.written() <= state.front {
+                    return;
+                }
+            }
+            moved.await;
+        }
+    }
+
     /// Waits until the run may write so many bytes more, and no more than a block, without being too far ahead.
     async fn room(&self, bytes: usize) {
         let bytes = bytes.min(BLOCK) as u64;
@@ -249,6 +282,17 @@ impl Recorder {
         head.model = self.1.as_deref().map(str::to_owned);
         self.0.lock().head.get_or_insert(head);
         self.0.written.notify_waiters();
+    }
+
+    /// Gives a piece of a stream that is paid as it goes: once some reader has what came before, it is paid for and on disk.
+    ///
+    /// # Errors
+    /// It is not given.
+    pub(crate) async fn give(&self, tab: &Tab, cost: Amount, bytes: &Bytes) -> Result<(), NotGiven> {
+        self.0.caught_up().await;
+        let keeps = self.0.length(bytes) <= self.0.largest;
+        let headers = self.0.lock().head.as_ref().map(Head::headers).unwrap_or_default();
+        tab.give(Piece { bytes, headers, cost, keeps }).await
     }
 
     /// Writes a piece, which readers get at once. Waits while the readers are too far behind.

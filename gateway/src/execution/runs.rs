@@ -16,13 +16,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::execution::attempts::{self, Failed, Purchase, Terms, unkept};
 use crate::execution::reader::{Given, Reader};
-use crate::execution::recording::{Answer, Ending, Head, Recorder, Recording};
+use crate::execution::recording::{Answer, CONTENT_TYPE, Ending, Head, MODEL_HEADER, Recorder, Recording};
 use crate::upstream::failure::FailureClass;
 
-const CONTENT_TYPE: &str = "content-type";
 const JSON: &str = "application/json";
-/// The header that names the model that answered, where it was chosen after the payment.
-pub(crate) const MODEL_HEADER: &str = "x-salt402-model";
 
 /// How many KiB of streams are read from their files at once to be put into the store.
 const KEPT_AT_ONCE_KIB: u32 = 32 * 1024;
@@ -199,6 +196,14 @@ impl Executions {
                 Err(Failed::left("the payer left before the answer ended"))
             }
         };
+        let tab = meter.as_ref().and_then(|meter| meter.tab());
+        let has_left = matches!(ended, Err(Failed { class: FailureClass::Left, .. }));
+        // What is on disk is what was given.
+        if has_left && let Some(tab) = tab && self.store.end_delivery(payment).await.map_err(unkept)? {
+            tab.ended(true);
+            self.charged.notify_one();
+            return Ok(Ending::Complete(Bytes::new()));
+        }
         // Who leaves has got what was written, which is charged, and kept for it as far as it came.
         let ended = match (ended, &meter) {
             (Err(Failed { class: FailureClass::Left, .. }), Some(_)) if recording.lock().head.is_some() => {
@@ -208,8 +213,11 @@ impl Executions {
         };
         match ended {
             Ok(last) => {
-                let charge = meter.as_ref().map(|meter| meter.amount());
+                let charge = meter.as_ref().map(|meter| meter.charged());
                 self.keep(payment, &recording, &last, charge).await?;
+                if let Some(tab) = tab {
+                    tab.ended(has_left);
+                }
                 self.charged.notify_one();
                 Ok(Ending::Complete(last))
             }
@@ -285,9 +293,7 @@ impl Executions {
 }
 
 fn outcome(head: &Head, body: Vec<u8>) -> Outcome {
-    let mut headers = vec![(CONTENT_TYPE.to_owned(), head.content_type.clone())];
-    headers.extend(head.model.clone().map(|model| (MODEL_HEADER.to_owned(), model)));
-    Outcome { status: head.status, headers, body }
+    Outcome { status: head.status, headers: head.headers(), body }
 }
 
 /// Removes a run from those under way, even if it panics. Those who read are then told that it broke off.

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use salt402_protocol::{Address, Amount};
 
 use crate::kinds::Api;
-use crate::upstream::beside::Beside;
+use crate::upstream::beside::{Beside, Passed};
 use crate::upstream::cost::{event_with_cost, with_cost};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::frames::Frames;
@@ -48,7 +48,9 @@ pub(crate) struct Passing {
     /// `None` once the answer has ended.
     beside: Option<Beside>,
     /// Pieces that can be given.
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Passed>,
+    /// What was seen up to the last piece that was given.
+    given: (Option<Counts>, u64),
     /// What comes last: the event that ends a stream, or all of an answer that is none.
     last: Vec<Bytes>,
     encoding: Option<String>,
@@ -109,6 +111,7 @@ impl Passing {
             source,
             beside,
             ready: VecDeque::new(),
+            given: (None, 0),
             last: Vec::new(),
             encoding,
             is_stream,
@@ -122,13 +125,10 @@ impl Passing {
         self.is_stream
     }
 
-    /// The tokens that the server has counted so far, how many pieces of a stream it has written, and whether it has ended.
+    /// The tokens that the server has counted up to what was given, how many pieces of a stream it has written, and whether it has ended.
     pub(crate) fn so_far(&self) -> (Option<Counts>, u64, bool) {
         match (&self.beside, self.seen) {
-            (Some(beside), _) => {
-                let (counts, pieces) = beside.so_far();
-                (counts, pieces, false)
-            }
+            (Some(_), _) => (self.given.0, self.given.1, false),
             (None, seen) => {
                 let (counts, pieces) = seen.unwrap_or_default();
                 (counts, pieces, true)
@@ -142,8 +142,9 @@ impl Passing {
     /// If the server failed, or its answer says that it did.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         loop {
-            if let Some(piece) = self.ready.pop_front() {
-                return Ok(Some(piece));
+            if let Some(Passed { bytes, counts, pieces }) = self.ready.pop_front() {
+                self.given = (counts, pieces);
+                return Ok(Some(bytes));
             }
             let Some(beside) = &mut self.beside else { return Ok(None) };
             if let Some(error) = beside.failure() {
@@ -202,7 +203,7 @@ impl Passing {
     fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError> {
         let Some(beside) = &mut self.beside else { return Ok(()) };
         if self.is_stream {
-            self.ready.extend(beside.push(piece));
+            self.ready.extend(beside.read(piece));
             return Ok(());
         }
         // It may still say that it is none, and then nobody may have got a part of it.

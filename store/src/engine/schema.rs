@@ -43,7 +43,7 @@ pub(super) fn taken_at_ms(connection: &mut Connection) -> Result<Option<u64>, St
 
 /// The migrations, from an empty database to this program's schema. A released migration never changes; new ones are
 /// added at the end.
-const MIGRATIONS: [(i64, &str, &str); 34] = [
+const MIGRATIONS: [(i64, &str, &str); 35] = [
     (1, "first", include_str!("../../migrations/0001_first.sql")),
     (2, "policy", include_str!("../../migrations/0002_policy.sql")),
     (3, "incidents", include_str!("../../migrations/0003_incidents.sql")),
@@ -78,6 +78,7 @@ const MIGRATIONS: [(i64, &str, &str); 34] = [
     (32, "settlement signatures", include_str!("../../migrations/0032_settlement_signatures.sql")),
     (33, "charges written off", include_str!("../../migrations/0033_charges_written_off.sql")),
     (34, "accounts", include_str!("../../migrations/0034_accounts.sql")),
+    (35, "streams", include_str!("../../migrations/0035_streams.sql")),
 ];
 
 /// What an older database needs besides its new schema, where SQL alone cannot do it. Every start runs it. It finds out

@@ -181,7 +181,11 @@ impl Write for NewCharge {
             && !(known.state == ChargeState::Running && self.too_late)
         {
             return Ok(match known.state {
-                ChargeState::Running => Begun::Running { first: false },
+                ChargeState::Running => {
+                    // Vouchers may have raised it.
+                    raise(transaction, self.payment, self.ceiling)?;
+                    Begun::Running { first: false }
+                }
                 _ => Begun::Charged(Box::new(known)),
             });
         }
@@ -260,6 +264,35 @@ fn open_of(
         open.owing |= state(row)? == ChargeState::Unpaid;
     }
     Ok(open)
+}
+
+/// Writes down that more may be charged of what is under way. What is more already stays.
+pub(super) fn raise(
+    transaction: &mut WriteTransaction<'_>,
+    payment: PaymentId,
+    ceiling: Amount,
+) -> Result<(), StoreError> {
+    query("UPDATE charges SET ceiling = $2 WHERE payment_id = $1 AND state = 'running' AND ceiling < $2")
+        .bind(payment.0.as_slice())
+        .bind(amount_bytes(ceiling).to_vec())
+        .execute(transaction.connection())?;
+    Ok(())
+}
+
+/// Whether so much may be charged of something, which must be under way.
+pub(super) fn check(
+    transaction: &mut WriteTransaction<'_>,
+    payment: PaymentId,
+    amount: Amount,
+) -> Result<(), StoreError> {
+    let known = query("SELECT ceiling FROM charges WHERE payment_id = $1 AND state = 'running'")
+        .bind(payment.0.as_slice())
+        .fetch_optional(transaction.connection())?;
+    let ceiling = known.map(|row| row.amount("ceiling")).transpose()?;
+    match ceiling.filter(|ceiling| amount <= *ceiling) {
+        Some(_) => Ok(()),
+        None => Err(StoreError::AboveCeiling { payment, ceiling: ceiling.unwrap_or(Amount::ZERO), amount }),
+    }
 }
 
 /// Writes down what is charged, with the answer, in its transaction. What was charged before stays.

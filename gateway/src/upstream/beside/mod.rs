@@ -56,6 +56,16 @@ struct Progress {
     rest: Option<Vec<u8>>,
 }
 
+/// A piece that passes.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) bytes: Bytes,
+    /// The tokens that the server has counted up to it.
+    pub(crate) counts: Option<Counts>,
+    /// How many pieces of the answer it has streamed, with this one.
+    pub(crate) pieces: u64,
+}
+
 /// What an answer said.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -101,6 +111,11 @@ impl Beside {
 
     /// Reads a piece. Returns what the client gets now: bytes as they came.
     pub fn push(&mut self, piece: Bytes) -> Vec<Bytes> {
+        self.read(piece).into_iter().map(|passed| passed.bytes).collect()
+    }
+
+    /// The same, each with what was seen up to there.
+    pub(crate) fn read(&mut self, piece: Bytes) -> Vec<Passed> {
         if self.error.is_some() {
             return Vec::new();
         }
@@ -113,7 +128,7 @@ impl Beside {
                     return Vec::new();
                 }
                 pieces.push(piece.clone());
-                return vec![piece];
+                return vec![Passed { bytes: piece, counts: None, pieces: 0 }];
             }
             Form::Stream { events, .. } => {
                 if events.push(&piece, &mut read).is_err() {
@@ -158,7 +173,7 @@ impl Beside {
     }
 
     /// Judges events. Returns the bytes of those that pass.
-    fn pass(&mut self, events: Vec<Event>) -> Vec<Bytes> {
+    fn pass(&mut self, events: Vec<Event>) -> Vec<Passed> {
         let mut passed = Vec::new();
         for event in events {
             let Form::Stream { progress, .. } = &mut self.form else { break };
@@ -166,9 +181,16 @@ impl Beside {
                 hold(rest, &event.raw);
                 continue;
             }
+            // Nobody but the gateway speaks so.
+            if event.is_ours {
+                continue;
+            }
             let strips = self.strips_usage || self.holds_usage;
             match judge(self.api, strips, &event, progress, &mut self.usage) {
-                Ok(Verdict::Passes) => passed.extend(event.raw),
+                Ok(Verdict::Passes) => {
+                    let (counts, pieces) = (self.usage.ended(), progress.pieces);
+                    passed.extend(event.raw.into_iter().map(|bytes| Passed { bytes, counts, pieces }));
+                }
                 Ok(Verdict::Stripped) => progress.usage = event.data.map(Bytes::from),
                 Ok(Verdict::Ends) => hold(progress.rest.insert(Vec::new()), &event.raw),
                 Err(error) => {
@@ -183,7 +205,7 @@ impl Beside {
     fn end_stream(mut self, events: Events, mut progress: Progress) -> Seen {
         let mut last = None;
         if self.error.is_none()
-            && let Some(event) = events.end()
+            && let Some(event) = events.end().filter(|event| !event.is_ours)
         {
             match &mut progress.rest {
                 Some(rest) => hold(rest, &event.raw),
