@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::execution::given_up;
+use crate::execution::{LEAST_LEFT_S, charged_of_it, given_up};
 use crate::turns::{Turn, Turns};
 use crate::under_way::{Hold, UnderWay};
 
@@ -39,8 +39,6 @@ const AT_ONCE: usize = 16;
 const MOST_OPEN: u64 = 64;
 /// How many are read at once.
 const PAGE: u32 = 256;
-/// For how long an authorization must still be good when its request is run, in seconds.
-const LEAST_LEFT_S: u64 = 30;
 /// The pause after the first try. Each is twice the one before, up to the longest.
 const PAUSE_MS: u64 = 2_000;
 const LONGEST_PAUSE_MS: u64 = 60_000;
@@ -124,8 +122,7 @@ impl Charging {
             .map_or(now_ms.saturating_add(authorized.kept_ms), |ends_at| ends_at.saturating_mul(1000));
         // What runs goes on.
         let is_under_way = self.under_way.has(payment.payment_id);
-        let too_late =
-            left_s.is_some_and(|left| left < LEAST_LEFT_S) && !is_under_way;
+        let too_late = left_s.is_some_and(|left| left < LEAST_LEFT_S) && !is_under_way;
         let new = NewCharge {
             payment: payment.payment_id,
             chain: payment.chain,
@@ -148,7 +145,10 @@ impl Charging {
             return Ok(May::Ran);
         }
         let ends_at_ms = authorized.ends_at.map(|_| ends_at_ms);
-        let hold = self.under_way.hold(payment.payment_id, ends_at_ms);
+        let mut hold = self.under_way.hold(payment.payment_id, ends_at_ms);
+        if matches!(begun, Begun::Running { first: false }) {
+            hold = hold.after(self.store.sunk(payment.payment_id).await.map_err(failed)?);
+        }
         drop(turn);
         match begun {
             Begun::Running { first } => {
@@ -157,19 +157,20 @@ impl Charging {
                 }
                 Ok(May::Run { first, hold })
             }
-            Begun::Charged(_) => {
+            Begun::Charged(charge) => {
                 if self.store.outcome(payment.payment_id).await.map_err(failed)?.is_some() {
                     return Ok(May::Ran);
                 }
                 if !too_late {
-                    return Err(given_up(payment.payment_id));
+                    return Err(given_up(payment.payment_id, charge.amount.unwrap_or(Amount::ZERO)));
                 }
                 // Before the payer is told to sign anew, so that this one stands in for nothing by then.
                 drop(hold);
                 self.moved(payment.payment_id).await?;
                 let detail = format!(
-                    "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: nothing is \
-                     charged of it, and it pays for nothing more. Sign anew, for maxTimeoutSeconds"
+                    "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: {}, and it pays \
+                     for nothing more. Sign anew, for maxTimeoutSeconds",
+                    charged_of_it(charge.amount.unwrap_or(Amount::ZERO))
                 );
                 Err(Problem::new(Code::SignatureRefused, detail))
             }

@@ -54,6 +54,10 @@ pub struct GatewayOptions {
     pub batches: BatchLimits,
     /// The longest stream that is kept for those who show its payment again, in bytes. A longer one is given once.
     pub largest_kept: u64,
+    /// How long a stream may take at the most after it has begun, with its pauses.
+    pub longest_stream: Duration,
+    /// How many bytes a second the readers of a stream must take while its run waits for them. 0: any.
+    pub least_rate: u64,
     /// An existing folder for what is being streamed. It is in files without names, which end with the process.
     pub folder: PathBuf,
     /// How often one address may ask. `None` for no limit.
@@ -106,6 +110,8 @@ impl Gateway {
             runs: options.max_runs,
             leave_grace: options.leave_grace,
             largest_kept: options.largest_kept,
+            longest: options.longest_stream,
+            least_rate: options.least_rate,
             folder: options.folder,
         };
         let executions = Executions::new(options.store.clone(), limits);

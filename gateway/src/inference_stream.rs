@@ -105,6 +105,9 @@ pub(crate) async fn run(
     let question = Question::begin(&circuits, name);
     let streamed = async {
         let mut passing = question.ask(|| upstream.pass(&asked)).await?;
+        if let Some(meter) = &meter {
+            meter.taken_on();
+        }
         let mut read = Tokens::default();
         let mut index = 0u64;
         while let Some(piece) = passing.next().await? {
@@ -121,7 +124,9 @@ pub(crate) async fn run(
         write((&recorder, meter.as_deref()), rest, &mut index).await?;
         recorder.head(Head::events());
         end(meter.as_deref()).await?;
-        Ok(DONE)
+        let Some(meter) = &meter else { return Ok(DONE) };
+        let usage = json!({ "token": "", "index": index, "usage": { "cost": meter.charged() } });
+        Ok([format!("data: {usage}\n\n").as_bytes(), &DONE].concat().into())
     };
     conclude(streamed.await, question, (&recorder, meter.as_deref(), Dialect::Problem))
 }

@@ -1,5 +1,6 @@
 //! What a request uses, counted while it runs, and what is charged of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderMap;
@@ -25,6 +26,8 @@ pub(crate) struct Meter {
     hold: Option<Hold>,
     /// Where it is paid as it goes.
     tab: Option<Arc<Tab>>,
+    /// Whether a model server has taken the request on.
+    taken_on: AtomicBool,
 }
 
 /// By which prices, and what was counted. The mutexes are std's, because nothing is awaited while they are held.
@@ -93,17 +96,23 @@ impl Meter {
             }
             None => Prices::All,
         };
-        Self { ceiling, prices, hold: None, tab: None }
+        Self { ceiling, prices, hold: None, tab: None, taken_on: AtomicBool::new(false) }
     }
 
     /// For an answer that is counted as it passes.
     pub(crate) fn of_answer(price: AnswerPrice, ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::Answer { price, counted: Mutex::default() }, hold: None, tab: None }
+        Self {
+            ceiling,
+            prices: Prices::Answer { price, counted: Mutex::default() },
+            hold: None,
+            tab: None,
+            taken_on: AtomicBool::new(false),
+        }
     }
 
     /// For what is not counted: all that was authorized is charged.
     pub(crate) fn of_all(ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::All, hold: None, tab: None }
+        Self { ceiling, prices: Prices::All, hold: None, tab: None, taken_on: AtomicBool::new(false) }
     }
 
     /// For a request that cannot be run any more: nothing is charged.
@@ -134,6 +143,21 @@ impl Meter {
     /// Whether it is too late to settle what was used.
     pub(crate) fn has_ended(&self) -> bool {
         self.hold.as_ref().is_some_and(Hold::has_ended)
+    }
+
+    /// A model server has taken the request on, and so has read it.
+    pub(crate) fn taken_on(&self) {
+        self.taken_on.store(true, Ordering::Relaxed);
+    }
+
+    /// What a run has used that nobody got anything of.
+    pub(crate) fn used_for_nothing(&self) -> Amount {
+        let sunk = self.hold.as_ref().map_or(Amount::ZERO, Hold::sunk);
+        if self.taken_on.load(Ordering::Relaxed) {
+            Amount(self.amount().0.saturating_sub(sunk.0))
+        } else {
+            Amount::ZERO
+        }
     }
 
     /// Notes what was seen of a model's run that is under way. A new run begins anew.
@@ -178,7 +202,8 @@ impl Meter {
                 price.of(counted.bytes, counted.rows.as_ref().and_then(Rows::count))
             }
         };
-        amount.map_or(self.ceiling, |amount| amount.min(self.ceiling))
+        let sunk = self.hold.as_ref().map_or(Amount::ZERO, Hold::sunk);
+        amount.map_or(self.ceiling, |amount| Amount(amount.0.saturating_add(sunk.0)).min(self.ceiling))
     }
 }
 

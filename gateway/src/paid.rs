@@ -9,7 +9,9 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use salt402_http::clock::since_ms;
 use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
-use salt402_paywall::{Authorized, Begun, Decision, Granted, Moved, Order, Paywall, Presented, quote_required};
+use salt402_paywall::{
+    Authorized, Begun, Decision, Granted, Moved, Order, Paywall, Presented, quote_required,
+};
 use salt402_protocol::api::{ClaimView, PaymentView, TabView};
 use salt402_protocol::{Amount, Code, Problem, Proof};
 use tokio::time::Instant;
@@ -145,8 +147,7 @@ fn tab(
     view: Option<&TabView>,
 ) -> Option<Arc<Tab>> {
     let (view, Some(Proof::Voucher(voucher))) = (view?, presented.proof) else { return None };
-    let begun =
-        Begun { payment: payment.payment_id, voucher, request: order.sold.digest, most: view.most };
+    let begun = Begun { payment: payment.payment_id, voucher, request: order.sold.digest, most: view.most };
     Some(gateway.tabs.open(begun, payment.amount, *view))
 }
 

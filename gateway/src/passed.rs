@@ -135,6 +135,9 @@ pub(crate) async fn stream(
     let question = Question::begin(&circuits, &passed.name);
     let streamed = async {
         let mut passing = question.ask(|| upstream.pass(&asked)).await?;
+        if let Some(meter) = &meter {
+            meter.taken_on();
+        }
         while let Some(piece) = passing.next().await? {
             note(meter.as_deref(), &passing);
             give(&recorder, meter.as_deref(), piece).await?;

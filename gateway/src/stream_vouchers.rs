@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::Json;
 use salt402_http::{address_limited, no_store, problem_response, vary};
-use salt402_paywall::{Presented, asked_once};
 use salt402_paywall::openapi::{PAID, PaymentHeaders};
+use salt402_paywall::{Presented, asked_once};
 use salt402_protocol::{Amount, B256, Code, PaymentId, Problem, Proof, Voucher};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -75,7 +75,10 @@ async fn taken(gateway: &Arc<Inner>, payment: &str, request: Request) -> Result<
     }
     gateway.lease.check()?;
     let payment = payment.parse::<B256>().map(PaymentId).map_err(|error| {
-        Problem::new(Code::MalformedParameter, format!("payment: expected 0x and 64 hexadecimal digits: {error}"))
+        Problem::new(
+            Code::MalformedParameter,
+            format!("payment: expected 0x and 64 hexadecimal digits: {error}"),
+        )
     })?;
     let Some(tab) = gateway.tabs.of(payment).filter(|tab| tab.standing().end.is_none()) else {
         return Err(not_under_way(gateway, payment).await);
@@ -111,8 +114,11 @@ async fn not_under_way(gateway: &Inner, payment: PaymentId) -> Problem {
         Ok(None) => Problem::new(Code::NotFound, "no stream was begun by this payment here"),
         Err(error) => {
             tracing::error!(%error, "what is known of a stream could not be read");
-            Problem::new(Code::Internal, "what is known of the stream could not be read: send the same voucher again")
-                .retry_after(1000)
+            Problem::new(
+                Code::Internal,
+                "what is known of the stream could not be read: send the same voucher again",
+            )
+            .retry_after(1000)
         }
     }
 }

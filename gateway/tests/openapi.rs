@@ -51,6 +51,8 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         leave_grace: Duration::from_secs(1),
         voucher_wait: Duration::from_secs(1),
         largest_kept: 65_536,
+        longest_stream: Duration::from_secs(60),
+        least_rate: 0,
         folder: folder.path().to_owned(),
         addresses: None,
         names: Names { network: "citrate".into(), symbol: "SALT".into(), decimals: 18 },

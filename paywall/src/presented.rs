@@ -99,7 +99,10 @@ impl Presented {
             None => false,
             Some(STREAM_VOUCHERS) => true,
             Some(_) => {
-                return Err(Problem::new(Code::MalformedHeader, "X-Payment-Stream knows one value: vouchers"));
+                return Err(Problem::new(
+                    Code::MalformedHeader,
+                    "X-Payment-Stream knows one value: vouchers",
+                ));
             }
         };
         let Shown { proof, signed, quote: named, receipt } = shown;

@@ -32,3 +32,7 @@ CREATE TABLE delivery_pieces (
     bytes      BLOB    NOT NULL,
     PRIMARY KEY (payment_id, place)
 ) STRICT, WITHOUT ROWID;
+
+-- What runs have used that nobody got an answer of, because their payer left, in base units. It is charged with what the answer costs, or
+-- alone if there is none.
+ALTER TABLE charges ADD COLUMN sunk BLOB NOT NULL DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000';

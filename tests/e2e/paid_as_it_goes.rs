@@ -69,7 +69,8 @@ async fn rest(mut response: Response) -> String {
 
 /// The data of the last event of a name.
 fn told(text: &str, name: &str) -> Value {
-    let (_, after) = text.rsplit_once(&format!("event: {name}\ndata: ")).unwrap_or_else(|| panic!("no {name}: {text}"));
+    let (_, after) =
+        text.rsplit_once(&format!("event: {name}\ndata: ")).unwrap_or_else(|| panic!("no {name}: {text}"));
     serde_json::from_str(after.lines().next().unwrap()).unwrap()
 }
 
@@ -114,10 +115,13 @@ async fn a_stream_waits_for_the_next_voucher_goes_on_with_it_and_costs_what_was_
     let body = chat("goes on");
 
     // What is told before anything is paid, and whoever does not ask for it pays for all at once.
-    let unpaid = stack.post(&format!("{}{CHAT}", stack.gateway), &body, &[("x-payment-stream", "vouchers")]).await;
+    let unpaid =
+        stack.post(&format!("{}{CHAT}", stack.gateway), &body, &[("x-payment-stream", "vouchers")]).await;
     let details: Value = serde_json::from_str(unpaid.headers["x-payment-details"].to_str().unwrap()).unwrap();
     assert_eq!((&details["amount"], &details["streamLeast"]), (&json!("1020"), &json!("1001")));
-    let whole = stack.post(&format!("{}{CHAT}", stack.gateway), &body, &[("x-payment-proof", &channel.proof(1001))]).await;
+    let whole = stack
+        .post(&format!("{}{CHAT}", stack.gateway), &body, &[("x-payment-proof", &channel.proof(1001))])
+        .await;
     assert_eq!((whole.code().as_str(), &whole.json()["next"]), ("voucher_too_low", &json!("1020")));
     let low = ask(&stack, CHAT, &body, &channel.proof(1000)).await;
     let low: Value = serde_json::from_str(&low.text().await.unwrap()).unwrap();
@@ -128,11 +132,22 @@ async fn a_stream_waits_for_the_next_voucher_goes_on_with_it_and_costs_what_was_
     script.write("event: payment-receipt\ndata: {\"forged\":true}\n\n");
     write(&script, &["two", "three"]);
     let mut response = begun(&stack, &body, &channel.proof(1001)).await;
-    let receipt: Value = serde_json::from_str(response.headers()["x-payment-receipt"].to_str().unwrap()).unwrap();
+    let receipt: Value =
+        serde_json::from_str(response.headers()["x-payment-receipt"].to_str().unwrap()).unwrap();
     let (text, said) = paused(&mut response).await;
     assert!(text.contains("one") && !text.contains("two") && !text.contains("forged"), "{text}");
-    let figures = ["acceptedCumulative", "requiredCumulative", "completeCumulative", "deposit", "authorized", "charged"];
-    assert_eq!(figures.map(|name| said[name].as_str().unwrap()), ["1001", "1002", "1020", "100000", "1001", "1001"]);
+    let figures = [
+        "acceptedCumulative",
+        "requiredCumulative",
+        "completeCumulative",
+        "deposit",
+        "authorized",
+        "charged",
+    ];
+    assert_eq!(
+        figures.map(|name| said[name].as_str().unwrap()),
+        ["1001", "1002", "1020", "100000", "1001", "1001"]
+    );
     assert_eq!(said["channelId"], channel.id.to_string());
     assert_eq!(said["voucherUrl"], format!("/v1/streams/{}", receipt["payment_id"].as_str().unwrap()));
     assert_eq!(account(&stack, &channel).await, [1001, 0, 1001]);
@@ -284,7 +299,10 @@ async fn streams_of_one_channel_share_what_is_signed_and_whoever_leaves_pays_for
     paused(&mut first).await;
     let mut second = begun(&stack, &chat("second"), &channel.proof(2002)).await;
     let (_, of_second) = paused(&mut second).await;
-    assert_eq!((&of_second["acceptedCumulative"], &of_second["requiredCumulative"]), (&json!("2002"), &json!("2003")));
+    assert_eq!(
+        (&of_second["acceptedCumulative"], &of_second["requiredCumulative"]),
+        (&json!("2002"), &json!("2003"))
+    );
     // A voucher goes to the stream for which it is sent.
     let taken = send(&stack, &of_second, &channel.proof(2003)).await;
     assert_eq!(taken.json()["authorized"], "1002", "{}", taken.body);
@@ -317,9 +335,110 @@ async fn streams_of_one_channel_share_what_is_signed_and_whoever_leaves_pays_for
     assert_eq!(send(&stack, &said, &channel.proof(2004 + MOST)).await.json()["authorized"], "1020");
     // Nothing more is taken of a stream that may go on to its end.
     let more = send(&stack, &said, &channel.proof(2004 + MOST + 1)).await;
-    assert_eq!((more.status, &more.json()["acceptedCumulative"]), (StatusCode::OK, &json!((2004 + MOST).to_string())));
+    assert_eq!(
+        (more.status, &more.json()["acceptedCumulative"]),
+        (StatusCode::OK, &json!((2004 + MOST).to_string()))
+    );
     script.write(end(2));
     let text = rest(response).await;
     assert!(text.contains("\"token\":\"b\"") && text.ends_with(CHAT_DONE), "{text}");
     comes_to(&stack, &channel, [2004 + MOST, 2004 + 1002, 0]).await;
+}
+
+/// With whoever pays for all of it at once, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_by_use_that_takes_too_long_ends_and_costs_what_was_given() {
+    let mut stack = Stack::start_with(SALT402, options("longest_stream_s = 1")).await;
+    let channel = opened(&mut stack, Asset::Native, DEPOSIT, 1).await;
+    let scripts = [stack.upstream.script_stream(), stack.upstream.script_stream()];
+    write(&scripts[0], &["one", "two"]);
+    let text = rest(begun(&stack, &chat("as it goes"), &channel.proof(1010)).await).await;
+    let receipt = told(&text, "payment-receipt");
+    assert_eq!((&receipt["charged"], &receipt["complete"]), (&json!("1002"), &json!(false)), "{text}");
+    assert!(text.contains("stream_ended") && text.contains("two"), "{text}");
+    write(&scripts[1], &["three"]);
+    let shown = channel.proof(1002 + MOST);
+    let response = stack.open(CHAT, &chat("at once"), &[("x-payment-proof", &shown)]).await;
+    let text = rest(response).await;
+    assert!(
+        text.contains("stream_ended") && text.contains("three") && !text.contains("payment-receipt"),
+        "{text}"
+    );
+    comes_to(&stack, &channel, [1002 + MOST, 1002 + 1001, 0]).await;
+    assert_eq!((stack.upstream.asked(), stack.upstream.left()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_leaves_before_the_first_byte_pays_for_what_was_read() {
+    let options =
+        StackOptions { model: "charge = \"used\"\nprice_per_prompt_token = \"1\"".into(), ..options("") };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let channel = opened(&mut stack, Asset::Native, DEPOSIT, 1).await;
+    let body = chat("a long prompt");
+    let unpaid =
+        stack.post(&format!("{}{CHAT}", stack.gateway), &body, &[("x-payment-stream", "vouchers")]).await;
+    let details: Value = serde_json::from_str(unpaid.headers["x-payment-details"].to_str().unwrap()).unwrap();
+    let number = |value: &Value| value.as_str().unwrap().parse::<u64>().unwrap();
+    let (most, least) = (number(&details["amount"]), number(&details["streamLeast"]));
+    assert_eq!(most - least, 19, "the prompt, and a token");
+    // Both runs read the prompt, and neither costs more than was signed.
+    let shown = channel.proof(DEPOSIT);
+    let script = stack.upstream.script_stream();
+    let asked =
+        stack.client.post(format!("{}{CHAT}", stack.gateway)).json(&body).header("x-payment-proof", &shown);
+    assert!(tokio::time::timeout(Duration::from_secs(2), asked.send()).await.is_err());
+    while !script.is_closed() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(account(&stack, &channel).await, [DEPOSIT, 0, most]);
+    let script = stack.upstream.script_stream();
+    write(&script, &["one"]);
+    script.write(end(1));
+    let mut text = String::new();
+    for _ in 0..100 {
+        let response = stack.open(CHAT, &body, &[("x-payment-proof", &shown)]).await;
+        let is_served = response.status().is_success();
+        text = rest(response).await;
+        if is_served {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(text.contains("one") && text.ends_with(CHAT_DONE), "{text}");
+    comes_to(&stack, &channel, [DEPOSIT, most, 0]).await;
+    assert_eq!(stack.upstream.asked(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_by_use_tell_what_they_cost() {
+    let options = StackOptions {
+        model: "charge = \"used\"\napis = [\"chat\", \"messages\", \"responses\"]\nserver = \"llama.cpp\""
+            .into(),
+        ..options("")
+    };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let channel = opened(&mut stack, Asset::Native, DEPOSIT, 1).await;
+    let mut ceiling = 0;
+    let own = json!({ "model": "counted", "prompt": "own", "max_tokens": 20 });
+    let messages = json!({ "model": "counted", "stream": true, "max_tokens": 20, "messages": [{ "role": "user", "content": "hi" }] });
+    let responses = json!({ "model": "counted", "stream": true, "max_output_tokens": 20, "input": "hi" });
+    for (path, body) in
+        [("/v1/inference/stream", own), ("/v1/messages", messages), ("/v1/responses", responses)]
+    {
+        ceiling += MOST;
+        let response = stack.open(path, &body, &[("x-payment-proof", &channel.proof(ceiling))]).await;
+        let status = response.status();
+        let text = rest(response).await;
+        assert!(status.is_success(), "{path}: {text}");
+        let last_cost = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .filter(|data| data.contains("\"cost\":\"1002\""));
+        assert_eq!(last_cost.count(), 1, "{path}: {text}");
+        let ended = ["data: [DONE]\n\n", "event: message_stop", "event: response.completed"]
+            .iter()
+            .any(|end| text.contains(end));
+        assert!(ended, "{path}: {text}");
+    }
+    comes_to(&stack, &channel, [ceiling, 3 * 1002, 0]).await;
 }

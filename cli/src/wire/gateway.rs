@@ -90,6 +90,8 @@ pub(super) async fn serve(
         leave_grace: Duration::from_secs(gateway.leave_grace_s),
         voucher_wait: Duration::from_secs(gateway.voucher_wait_s),
         largest_kept: gateway.largest_kept_bytes,
+        longest_stream: Duration::from_secs(gateway.longest_stream_s),
+        least_rate: gateway.least_reader_bytes_s,
         folder: config.path(&config.data),
         bare_again: gateway.bare_again,
         keys: gateway.keys.as_ref().map(|keys| keys.options(&unit)).transpose()?,

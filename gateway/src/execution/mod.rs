@@ -20,7 +20,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attempts::{Failed, Purchase, given_up};
+pub(crate) use attempts::{Failed, LEAST_LEFT_S, Purchase, charged_of_it, given_up};
 pub(crate) use delivery::{Answered, Delivered, Deliveries};
 pub(crate) use once::PassedHead;
 pub(crate) use reader::{Given, Reader, Several};

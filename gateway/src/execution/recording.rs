@@ -22,6 +22,9 @@ use tokio::time::Instant;
 use crate::execution::spool::{BLOCK, Place, Spool};
 use crate::tab::{NotGiven, Piece, Tab};
 
+/// For how long a run waits for its readers, whatever they take meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The header that names the model that answered, where it was chosen after the payment.
 pub(crate) const MODEL_HEADER: &str = "x-salt402-model";
 pub(super) const CONTENT_TYPE: &str = "content-type";
@@ -89,6 +92,8 @@ pub(crate) struct Recording {
     state: Mutex<State>,
     /// The most bytes that are kept.
     largest: u64,
+    /// How many bytes a second its readers must take while the run waits for them. 0: any.
+    least_rate: u64,
     /// Something was written, or the run has ended.
     pub(super) written: Notify,
     /// A reader has come, gone on or left.
@@ -108,6 +113,10 @@ pub(super) struct State {
     front: u64,
     /// Since when nobody reads.
     left: Instant,
+    /// How long the run has waited for its readers.
+    waited: Duration,
+    /// Whether it waits for them no more.
+    hurries: bool,
 }
 
 impl State {
@@ -121,8 +130,9 @@ impl State {
 }
 
 impl Recording {
-    /// An empty one, of which at most `largest` bytes are kept, in a file in `folder`.
-    pub(super) fn new(folder: Arc<PathBuf>, largest: u64) -> Self {
+    /// An empty one, of which at most `largest` bytes are kept, in a file in `folder`. While its run waits for readers, they must take
+    /// `least_rate` bytes a second.
+    pub(super) fn new(folder: Arc<PathBuf>, largest: u64, least_rate: u64) -> Self {
         let state = State {
             head: None,
             spool: Spool::new(folder, largest.max(2 * AHEAD)),
@@ -131,8 +141,10 @@ impl Recording {
             next: 0,
             front: 0,
             left: Instant::now(),
+            waited: Duration::ZERO,
+            hurries: false,
         };
-        Self { state: Mutex::new(state), largest, written: Notify::new(), read: Notify::new() }
+        Self { state: Mutex::new(state), largest, least_rate, written: Notify::new(), read: Notify::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -215,20 +227,48 @@ impl Recording {
         }
     }
 
-    /// Waits until the run may write so many bytes more, and no more than a block, without being too far ahead.
+    /// Waits until the run may write so many bytes more, and no more than a block, without being too far ahead. Readers who are too
+    /// slow are waited for no more: what they have not taken is in the file, as far as it has room.
     async fn room(&self, bytes: usize) {
-        let bytes = bytes.min(BLOCK) as u64;
+        let (bytes, started) = (bytes.min(BLOCK) as u64, Instant::now());
         loop {
             let moved = self.read.notified();
             tokio::pin!(moved);
             moved.as_mut().enable();
-            {
-                let state = self.lock();
-                if state.spool.written() + bytes <= state.front + AHEAD {
+            let until = {
+                let mut state = self.lock();
+                if state.hurries || state.spool.written() + bytes <= state.front + AHEAD {
+                    state.waited += started.elapsed();
                     return;
                 }
+                // Whoever does not read at all has left.
+                let earned = state.front.checked_div(self.least_rate).filter(|_| !state.readers.is_empty());
+                let earned = earned.map(|seconds| PATIENCE + Duration::from_secs(seconds));
+                earned.map(|earned| started + earned.saturating_sub(state.waited))
+            };
+            match until {
+                None => moved.await,
+                Some(until) => tokio::select! {
+                    () = moved => {}
+                    () = tokio::time::sleep_until(until) => {
+                        self.lock().hurries = true;
+                        metrics::counter!("salt402_gateway_streams_hurried_total").increment(1);
+                    }
+                },
             }
-            moved.await;
+        }
+    }
+
+    /// Waits until its answer has begun, and for so long after that.
+    pub(super) async fn taken_longer_than(&self, longest: Duration) {
+        loop {
+            let written = self.written.notified();
+            tokio::pin!(written);
+            written.as_mut().enable();
+            if self.lock().head.is_some() {
+                return tokio::time::sleep(longest).await;
+            }
+            written.await;
         }
     }
 

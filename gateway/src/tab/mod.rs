@@ -231,7 +231,10 @@ impl Tab {
         let look = self.shared.paywall.standing(&self.begun);
         let now = tokio::time::timeout(LOOK, look).await;
         let channel = now.ok().and_then(|told| {
-            told.inspect_err(|error| tracing::warn!(detail = error.detail, "how a channel stands is not told")).ok()
+            told.inspect_err(|error| {
+                tracing::warn!(detail = error.detail, "how a channel stands is not told");
+            })
+            .ok()
         });
         let mut until = started;
         self.standing.send_modify(|standing| {

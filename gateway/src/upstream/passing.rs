@@ -11,7 +11,7 @@ use salt402_protocol::{Address, Amount};
 
 use crate::kinds::Api;
 use crate::upstream::beside::{Beside, Passed};
-use crate::upstream::cost::{event_with_cost, with_cost};
+use crate::upstream::cost::{event_with_cost, in_event, with_cost};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::frames::Frames;
 use crate::upstream::usage::Counts;
@@ -59,6 +59,8 @@ pub(crate) struct Passing {
     seen: Option<(Option<Counts>, u64)>,
     /// The document of the event that has the usage, which is given with its cost.
     usage_event: Option<Bytes>,
+    /// The event that tells what was counted, which is given with the cost.
+    held: Option<Bytes>,
 }
 
 enum Source {
@@ -117,6 +119,7 @@ impl Passing {
             is_stream,
             seen: None,
             usage_event: None,
+            held: None,
         }
     }
 
@@ -183,7 +186,10 @@ impl Passing {
             return with_cost(self.last(), cost);
         }
         let event = self.usage_event.take().map(|document| event_with_cost(document, cost));
+        let event = event.or_else(|| self.held.take().map(|event| in_event(&event, cost)));
+        let ends_with_usage = self.api == Api::Responses;
         let last = self.last();
+        let last = if ends_with_usage { in_event(&last, cost) } else { last };
         match event {
             Some(event) => [event, last].concat().into(),
             None => last,
@@ -236,6 +242,7 @@ impl Passing {
             (None, _) => {}
         }
         self.usage_event = seen.usage_event;
+        self.held = seen.held;
         self.last.extend(seen.rest);
         Ok(())
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
 use salt402_store::{
-    Begun, Captured, ChargeState, NewCapture, NewCharge, NewPiece, NewReservation, OpenCharges, Options, Outcome,
-    Reserved, Store, StoreError, StoredOutcome, backup, restore,
+    Begun, Captured, ChargeState, NewCapture, NewCharge, NewPiece, NewReservation, OpenCharges, Options,
+    Outcome, Reserved, Store, StoreError, StoredOutcome, backup, restore,
 };
 
 use crate::support::{CHAIN, Fixture};
@@ -302,7 +302,10 @@ async fn what_was_given_of_a_stream_that_nobody_runs_any_more_is_its_answer_and_
         let (bytes, amount) = (text.as_bytes().to_vec(), amount(units));
         fixture.store.deliver(NewPiece { payment: id(payment), headers, bytes, amount, keeps }).await
     };
-    assert!(matches!(give(&fixture, 1, "a", 0, true).await, Err(StoreError::AboveCeiling { .. })), "nothing runs");
+    assert!(
+        matches!(give(&fixture, 1, "a", 0, true).await, Err(StoreError::AboveCeiling { .. })),
+        "nothing runs"
+    );
     for payment in 1..=4 {
         begin(&fixture, NewCharge { question: None, ..new(payment) }).await;
     }
@@ -328,9 +331,41 @@ async fn what_was_given_of_a_stream_that_nobody_runs_any_more_is_its_answer_and_
         assert_eq!(stands(&fixture, payment).await, (state, Some(amount(units))), "{payment}");
     }
     assert_eq!(stands(&fixture, 4).await, (ChargeState::Running, None));
-    let Some(StoredOutcome::Kept { outcome, .. }) = fixture.store.outcome(id(1)).await.unwrap() else { panic!() };
-    assert_eq!((outcome.body.as_slice(), outcome.headers[0].1.as_str()), (&b"one two"[..], "text/event-stream"));
+    let Some(StoredOutcome::Kept { outcome, .. }) = fixture.store.outcome(id(1)).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        (outcome.body.as_slice(), outcome.headers[0].1.as_str()),
+        (&b"one two"[..], "text/event-stream")
+    );
     assert_eq!(fixture.store.outcome(id(2)).await.unwrap(), Some(StoredOutcome::Evicted), "it was too long");
     assert!(give(&fixture, 1, "more", 102, true).await.is_err(), "it has ended");
     assert!(fixture.store.open_deliveries(None, 9).await.unwrap().is_empty());
+}
+
+/// Whoever leaves before it got anything of an answer pays for what was read for it.
+#[tokio::test]
+async fn what_was_sunk_in_a_request_is_charged_where_it_is_given_up_and_in_time_to_be_settled() {
+    let mut fixture = Fixture::new().await;
+    for payment in [1, 2] {
+        begin(&fixture, new(payment)).await;
+    }
+    begin(&fixture, NewCharge { question: None, ..new(3) }).await;
+    for (payment, units) in [(1, 60), (2, 30), (2, 5), (3, 60), (3, 60), (9, 1)] {
+        fixture.store.sink(id(payment), amount(units), 300).await.unwrap();
+    }
+    fixture.reopen().await;
+    for (payment, units) in [(1, 60), (2, 35), (3, 100), (9, 0)] {
+        assert_eq!(fixture.store.sunk(id(payment)).await.unwrap(), amount(units), "{payment}");
+    }
+    // What a facilitator settles ends before its signature does.
+    assert_eq!(fixture.store.ended_charges(700, 9).await.unwrap(), [id(1), id(2)]);
+    assert_eq!(fixture.store.ended_charges(699, 9).await.unwrap(), []);
+    assert_eq!(fixture.store.ended_charges(1_000, 9).await.unwrap().len(), 3);
+    fixture.store.release_charge(id(1)).await.unwrap();
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Charged, Some(amount(60))));
+    // With an answer, whoever charges it counts what was sunk.
+    fixture.store.put_charged_outcome(id(2), answer(), Some(amount(40))).await.unwrap();
+    fixture.store.sink(id(2), amount(9), 300).await.unwrap();
+    assert_eq!(stands(&fixture, 2).await, (ChargeState::Charged, Some(amount(40))));
 }

@@ -820,8 +820,11 @@ async fn of_a_voucher_by_use_what_was_used_is_charged_and_the_rest_pays_for_the_
 #[tokio::test]
 async fn a_voucher_that_allows_a_part_is_raised_by_the_next_ones_of_its_channel() {
     let mut fixture = open(100).await;
-    let account =
-        |ceiling, spent, reserved| VoucherAccount { ceiling: amount(ceiling), spent: amount(spent), reserved: amount(reserved) };
+    let account = |ceiling, spent, reserved| VoucherAccount {
+        ceiling: amount(ceiling),
+        spent: amount(spent),
+        reserved: amount(reserved),
+    };
     let begins = |ceiling, request| NewVoucher { at_least: Some(amount(10)), ..by_use(ceiling, 40, request) };
     let name = |ceiling| voucher(ceiling, 0, 0).voucher.payment_id(CHAIN, CONTRACT);
     let raises = |ceiling, grant, least| NewVoucher {
@@ -829,13 +832,15 @@ async fn a_voucher_that_allows_a_part_is_raised_by_the_next_ones_of_its_channel(
         raises: Some(name(grant)),
         ..by_use(ceiling, 40, 1)
     };
-    let told = async |fixture: &Fixture, new: NewVoucher| match fixture.store.accept_voucher(new).await.unwrap() {
-        VoucherResult::Granted(grant) => {
-            Ok((grant.payment, grant.first, grant.price, grant.most.unwrap(), grant.account))
-        }
-        refused => Err(refused),
-    };
-    let little = |account, more| VoucherResult::AllowsTooLittle { account: Box::new(account), more: amount(more) };
+    let told =
+        async |fixture: &Fixture, new: NewVoucher| match fixture.store.accept_voucher(new).await.unwrap() {
+            VoucherResult::Granted(grant) => {
+                Ok((grant.payment, grant.first, grant.price, grant.most.unwrap(), grant.account))
+            }
+            refused => Err(refused),
+        };
+    let little =
+        |account, more| VoucherResult::AllowsTooLittle { account: Box::new(account), more: amount(more) };
     assert_eq!(told(&fixture, begins(9, 1)).await, Err(little(account(0, 0, 0), 10)));
     let first = |first, price| (name(15), first, amount(price), amount(40));
     let with = |(payment, first, price, most), account| Ok((payment, first, price, most, account));

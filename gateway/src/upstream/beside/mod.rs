@@ -30,6 +30,8 @@ pub struct Beside {
     strips_usage: bool,
     /// Whether the event that has the usage alone is held back, to be given with its cost.
     holds_usage: bool,
+    /// Whether events that tell what was counted are held back until the end, to be given with the cost.
+    tells_cost: bool,
     form: Form,
     usage: Counts,
     error: Option<UpstreamError>,
@@ -52,6 +54,8 @@ struct Progress {
     pieces: u64,
     /// The document of the event that has the usage, which is held back.
     usage: Option<Bytes>,
+    /// An event that tells what was counted, as it came, which is held back.
+    held: Option<Bytes>,
     /// The event that ends it, and what came after.
     rest: Option<Vec<u8>>,
 }
@@ -73,6 +77,8 @@ pub struct Seen {
     pub rest: Option<Bytes>,
     /// The document of the event that has the usage alone, where that is held back.
     pub(crate) usage_event: Option<Bytes>,
+    /// The event that tells what was counted, as it came, where that is held back.
+    pub(crate) held: Option<Bytes>,
     /// The tokens that the server counted.
     pub(crate) usage: Option<Counts>,
     /// Whether the answer came to its end.
@@ -86,6 +92,8 @@ enum Verdict {
     Passes,
     /// It is the usage that the client did not ask for.
     Stripped,
+    /// It tells what was counted, and waits for the cost.
+    Held,
     /// It ends the stream.
     Ends,
 }
@@ -99,13 +107,22 @@ impl Beside {
         } else {
             Form::Whole { pieces: Vec::new(), length: 0 }
         };
-        Self { api, strips_usage, holds_usage: false, form, usage: Counts::default(), error: None }
+        Self {
+            api,
+            strips_usage,
+            holds_usage: false,
+            tells_cost: false,
+            form,
+            usage: Counts::default(),
+            error: None,
+        }
     }
 
     /// The same, where the usage that the client asked for is held back, to be given with its cost.
     #[must_use]
     pub(crate) fn holding_usage(mut self, holds: bool) -> Self {
         self.holds_usage = holds && !self.strips_usage;
+        self.tells_cost = holds;
         self
     }
 
@@ -185,11 +202,19 @@ impl Beside {
             if event.is_ours {
                 continue;
             }
-            let strips = self.strips_usage || self.holds_usage;
+            let strips = (self.strips_usage || self.holds_usage, self.tells_cost);
             match judge(self.api, strips, &event, progress, &mut self.usage) {
-                Ok(Verdict::Passes) => {
+                Ok(Verdict::Held) => {
+                    // Another came before.
+                    let before = progress.held.replace(event.raw.concat().into());
                     let (counts, pieces) = (self.usage.ended(), progress.pieces);
-                    passed.extend(event.raw.into_iter().map(|bytes| Passed { bytes, counts, pieces }));
+                    passed.extend(before.map(|bytes| Passed { bytes, counts, pieces }));
+                }
+                Ok(Verdict::Passes) => {
+                    let held = progress.held.take();
+                    let (counts, pieces) = (self.usage.ended(), progress.pieces);
+                    let raw = held.into_iter().chain(event.raw);
+                    passed.extend(raw.map(|bytes| Passed { bytes, counts, pieces }));
                 }
                 Ok(Verdict::Stripped) => progress.usage = event.data.map(Bytes::from),
                 Ok(Verdict::Ends) => hold(progress.rest.insert(Vec::new()), &event.raw),
@@ -211,7 +236,7 @@ impl Beside {
                 Some(rest) => hold(rest, &event.raw),
                 None => match judge(
                     self.api,
-                    self.strips_usage || self.holds_usage,
+                    (self.strips_usage || self.holds_usage, false),
                     &event,
                     &mut progress,
                     &mut self.usage,
@@ -230,7 +255,8 @@ impl Beside {
         let rest = progress.rest.into_iter().chain(last).flatten().collect::<Vec<u8>>();
         let rest = (finished && !rest.is_empty()).then(|| rest.into());
         let usage_event = progress.usage.filter(|_| self.holds_usage);
-        Seen { rest, usage_event, usage: self.usage.ended(), finished, error: self.error }
+        let held = progress.held;
+        Seen { rest, usage_event, held, usage: self.usage.ended(), finished, error: self.error }
     }
 
     fn end_document(self, body: &[u8]) -> Seen {
@@ -274,7 +300,7 @@ fn hold(rest: &mut Vec<u8>, raw: &[Bytes]) {
 
 fn judge(
     api: Api,
-    strips_usage: bool,
+    (strips_usage, holds_usage): (bool, bool),
     event: &Event,
     progress: &mut Progress,
     usage: &mut Counts,
@@ -319,8 +345,13 @@ fn judge(
         _ => {}
     }
     let choices = note.choices.unwrap_or_default();
-    if !choices.is_empty() || note.kind.as_deref().is_some_and(|kind| kind.ends_with("delta")) {
+    let of_kind = |kind: &str| kind.ends_with("delta") && kind != "message_delta";
+    if note.brings || note.kind.as_deref().is_some_and(of_kind) {
         progress.pieces += 1;
+    }
+    // It tells what was counted, and is told with the cost.
+    if holds_usage && api == Api::Messages && counts && note.kind.as_deref() == Some("message_delta") {
+        return Ok(Verdict::Held);
     }
     if choices.is_empty() && counts && strips_usage && matches!(api, Api::Chat | Api::Completions) {
         return Ok(Verdict::Stripped);

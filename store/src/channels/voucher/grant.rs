@@ -136,7 +136,8 @@ impl NewVoucher {
             return Ok(refusal);
         }
         let least = self.at_least.filter(|_| self.by_use).map(|least| least.min(self.price));
-        let Some(price) = self.allows(&account, (Amount::ZERO, least.unwrap_or(self.price), self.price)) else {
+        let Some(price) = self.allows(&account, (Amount::ZERO, least.unwrap_or(self.price), self.price))
+        else {
             return Ok(match least {
                 Some(more) => VoucherResult::AllowsTooLittle { account: Box::new(account), more },
                 None => VoucherResult::TooLow(account),

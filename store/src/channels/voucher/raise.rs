@@ -88,7 +88,8 @@ impl NewVoucher {
         if let Some(refusal) = self.unaccepted(facts, connection)? {
             return Ok(refusal);
         }
-        let least = self.at_least.unwrap_or(Amount::ZERO).max(Amount(raised.price.0.saturating_add(Amount::ONE.0)));
+        let least =
+            self.at_least.unwrap_or(Amount::ZERO).max(Amount(raised.price.0.saturating_add(Amount::ONE.0)));
         let least = least.min(most);
         let Some(price) = self.allows(&account, (raised.price, least, most)) else {
             let more = Amount(least.0.saturating_sub(raised.price.0));
@@ -106,7 +107,9 @@ impl NewVoucher {
         connection: &SyncConnection<'_>,
     ) -> Result<(), StoreError> {
         let own = self.voucher.payment_id(self.chain, self.contract);
-        connection.prepare_cached(RAISE_GRANT)?.execute(params![grant.payment.0.as_slice(), amount_bytes(grant.price)])?;
+        connection
+            .prepare_cached(RAISE_GRANT)?
+            .execute(params![grant.payment.0.as_slice(), amount_bytes(grant.price)])?;
         connection.prepare_cached(NOTE_RAISE)?.execute(params![
             own.0.as_slice(),
             grant.payment.0.as_slice(),
