@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::execution::given_up;
+use crate::execution::{LEAST_LEFT_S, charged_of_it, given_up};
 use crate::turns::{Turn, Turns};
 use crate::under_way::{Hold, UnderWay};
 
@@ -39,8 +39,6 @@ const AT_ONCE: usize = 16;
 const MOST_OPEN: u64 = 64;
 /// How many are read at once.
 const PAGE: u32 = 256;
-/// For how long an authorization must still be good when its request is run, in seconds.
-const LEAST_LEFT_S: u64 = 30;
 /// The pause after the first try. Each is twice the one before, up to the longest.
 const PAUSE_MS: u64 = 2_000;
 const LONGEST_PAUSE_MS: u64 = 60_000;
@@ -123,8 +121,8 @@ impl Charging {
             .ends_at
             .map_or(now_ms.saturating_add(authorized.kept_ms), |ends_at| ends_at.saturating_mul(1000));
         // What runs goes on.
-        let too_late =
-            left_s.is_some_and(|left| left < LEAST_LEFT_S) && !self.under_way.has(payment.payment_id);
+        let is_under_way = self.under_way.has(payment.payment_id);
+        let too_late = left_s.is_some_and(|left| left < LEAST_LEFT_S) && !is_under_way;
         let new = NewCharge {
             payment: payment.payment_id,
             chain: payment.chain,
@@ -139,8 +137,18 @@ impl Charging {
             now_ms,
         };
         let begun = self.store.begin_charge(new).await.map_err(failed)?;
+        // What was given of it before a crash is its answer.
+        if matches!(begun, Begun::Running { first: false })
+            && !is_under_way
+            && self.end_delivery(payment.payment_id).await?
+        {
+            return Ok(May::Ran);
+        }
         let ends_at_ms = authorized.ends_at.map(|_| ends_at_ms);
-        let hold = self.under_way.hold(payment.payment_id, ends_at_ms);
+        let mut hold = self.under_way.hold(payment.payment_id, ends_at_ms);
+        if matches!(begun, Begun::Running { first: false }) {
+            hold = hold.after(self.store.sunk(payment.payment_id).await.map_err(failed)?);
+        }
         drop(turn);
         match begun {
             Begun::Running { first } => {
@@ -149,19 +157,20 @@ impl Charging {
                 }
                 Ok(May::Run { first, hold })
             }
-            Begun::Charged(_) => {
+            Begun::Charged(charge) => {
                 if self.store.outcome(payment.payment_id).await.map_err(failed)?.is_some() {
                     return Ok(May::Ran);
                 }
                 if !too_late {
-                    return Err(given_up(payment.payment_id));
+                    return Err(given_up(payment.payment_id, charge.amount.unwrap_or(Amount::ZERO)));
                 }
                 // Before the payer is told to sign anew, so that this one stands in for nothing by then.
                 drop(hold);
                 self.moved(payment.payment_id).await?;
                 let detail = format!(
-                    "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: nothing is \
-                     charged of it, and it pays for nothing more. Sign anew, for maxTimeoutSeconds"
+                    "what was signed ends in less than {LEAST_LEFT_S} seconds, and what is used is settled after that: {}, and it pays \
+                     for nothing more. Sign anew, for maxTimeoutSeconds",
+                    charged_of_it(charge.amount.unwrap_or(Amount::ZERO))
                 );
                 Err(Problem::new(Code::SignatureRefused, detail))
             }
@@ -177,6 +186,37 @@ impl Charging {
                      more than one payer may have open: send the same payment again later"
                 );
                 Err(Problem::new(Code::AccountLimited, detail).retry_after(PAUSE_MS))
+            }
+        }
+    }
+
+    /// Ends a stream that is paid as it goes, and that nobody runs any more. Returns whether anything was given of it, which is charged.
+    async fn end_delivery(&self, payment: PaymentId) -> Result<bool, Problem> {
+        let given = self.store.end_delivery(payment).await.map_err(failed)?;
+        if given {
+            tracing::info!(%payment, "a stream was interrupted: what was given of it is charged");
+            self.charged.notify_one();
+        }
+        Ok(given)
+    }
+
+    /// Ends the streams that another process has left behind.
+    async fn end_interrupted(&self) {
+        let mut after = None;
+        loop {
+            let open = match self.store.open_deliveries(after, PAGE).await {
+                Ok(open) => open,
+                Err(error) => return tracing::warn!(%error, "interrupted streams could not be read"),
+            };
+            let Some(last) = open.last() else { return };
+            after = Some(*last);
+            for payment in open {
+                let _turn = self.beginning.wait(payment).await;
+                if !self.under_way.has(payment)
+                    && let Err(error) = self.end_delivery(payment).await
+                {
+                    tracing::warn!(detail = error.detail, %payment, "an interrupted stream could not be ended");
+                }
             }
         }
     }
@@ -241,6 +281,7 @@ impl Charging {
     async fn keep(&self) {
         let room = Arc::new(Semaphore::new(AT_ONCE));
         let mut told: Option<Instant> = None;
+        self.end_interrupted().await;
         loop {
             match self.store.due_charges(now_ms(), PAGE).await {
                 Ok(due) => {
@@ -280,6 +321,11 @@ impl Charging {
             let _turn = self.beginning.wait(payment).await;
             if self.under_way.has(payment) {
                 continue;
+            }
+            // What could not be written down at its end.
+            match self.end_delivery(payment).await {
+                Ok(false) => {}
+                Ok(true) | Err(_) => continue,
             }
             tracing::info!(%payment, "an authorization has ended before its request was answered: nothing is charged");
             match self.store.release_charge(payment).await {

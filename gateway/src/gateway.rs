@@ -19,6 +19,7 @@ use crate::keys::{KeyOptions, Keys};
 use crate::model_route::Routes;
 use crate::services::Services;
 use crate::sessions::Sessions;
+use crate::tab::Tabs;
 
 /// How large batches are, and how many of their requests run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +48,16 @@ pub struct GatewayOptions {
     pub max_runs: u32,
     /// How long the run of a stream goes on that nobody reads.
     pub leave_grace: Duration,
+    /// How long a stream that is paid as it goes waits for vouchers, in all its pauses together.
+    pub voucher_wait: Duration,
     /// How large batches are, and how many of their requests run at once.
     pub batches: BatchLimits,
     /// The longest stream that is kept for those who show its payment again, in bytes. A longer one is given once.
     pub largest_kept: u64,
+    /// How long a stream may take at the most after it has begun, with its pauses.
+    pub longest_stream: Duration,
+    /// How many bytes a second the readers of a stream must take while its run waits for them. 0: any.
+    pub least_rate: u64,
     /// An existing folder for what is being streamed. It is in files without names, which end with the process.
     pub folder: PathBuf,
     /// How often one address may ask. `None` for no limit.
@@ -73,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) paywall: Paywall,
     pub(crate) executions: Executions,
     pub(crate) charging: Charging,
+    /// Streams under way that are paid as they go.
+    pub(crate) tabs: Tabs,
     pub(crate) circuits: Circuits,
     pub(crate) deliveries: Deliveries,
     pub(crate) services: Services,
@@ -101,12 +110,16 @@ impl Gateway {
             runs: options.max_runs,
             leave_grace: options.leave_grace,
             largest_kept: options.largest_kept,
+            longest: options.longest_stream,
+            least_rate: options.least_rate,
             folder: options.folder,
         };
         let executions = Executions::new(options.store.clone(), limits);
         let charged = Arc::clone(&executions.charged);
         let charging = Charging::new(options.store.clone(), options.paywall.clone(), charged);
+        let tabs = Tabs::new(options.store.clone(), options.paywall.clone(), options.voucher_wait);
         Self(Arc::new(Inner {
+            tabs,
             keys: options.keys.map(|keys| Keys::new(keys, charging.clone())),
             charging,
             lease: ClaimantLease::of(&options.paywall),
@@ -146,8 +159,14 @@ impl Gateway {
         self.0.service_circuits.begin();
     }
 
+    /// Ends the pauses of streams that wait for vouchers: none come any more once the listener stops.
+    pub fn end_pauses(&self) {
+        self.0.tabs.finish();
+    }
+
     /// Waits for runs under way, after the listener has stopped.
     pub async fn finish(&self) {
+        self.end_pauses();
         self.0.circuits.finish().await;
         self.0.service_circuits.finish().await;
         self.0.executions.finish().await;

@@ -10,11 +10,12 @@ use serde_json::json;
 
 use crate::api::Api;
 use crate::circuit::Circuits;
+use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, Purchase, Recorder};
 use crate::gateway::Inner;
 use crate::meter::Meter;
 use crate::paid::Sale;
-use crate::passed::{conclude, note};
+use crate::passed::{Unwritten, conclude, end, give, least, note};
 use crate::priced_request::PricedRequest;
 use crate::question::Question;
 use crate::upstream::passing::PassedOn;
@@ -49,6 +50,11 @@ impl Sale for Streamed {
 
     fn meter(&self, ceiling: Amount) -> Meter {
         self.0.meter(ceiling)
+    }
+
+    fn begins(&self) -> Option<Amount> {
+        let PricedRequest { cost, model, .. } = &self.0;
+        least(cost.as_ref()?, model, &self.0.quantities())
     }
 
     fn full(&self) -> Option<Problem> {
@@ -99,11 +105,14 @@ pub(crate) async fn run(
     let question = Question::begin(&circuits, name);
     let streamed = async {
         let mut passing = question.ask(|| upstream.pass(&asked)).await?;
+        if let Some(meter) = &meter {
+            meter.taken_on();
+        }
         let mut read = Tokens::default();
         let mut index = 0u64;
         while let Some(piece) = passing.next().await? {
             note(meter.as_deref(), &passing);
-            write(&recorder, read.push(&piece)?, &mut index).await?;
+            write((&recorder, meter.as_deref()), read.push(&piece)?, &mut index).await?;
         }
         note(meter.as_deref(), &passing);
         let rest = if passing.is_stream() {
@@ -112,19 +121,26 @@ pub(crate) async fn run(
             // A server that does not stream is read all the same.
             Tokens::of_document(&passing.last())?
         };
-        write(&recorder, rest, &mut index).await?;
+        write((&recorder, meter.as_deref()), rest, &mut index).await?;
         recorder.head(Head::events);
-        Ok(DONE)
+        end(meter.as_deref()).await?;
+        let Some(meter) = &meter else { return Ok(DONE) };
+        let usage = json!({ "token": "", "index": index, "usage": { "cost": meter.charged() } });
+        Ok([format!("data: {usage}\n\n").as_bytes(), &DONE].concat().into())
     };
-    conclude(streamed.await, question)
+    conclude(streamed.await, question, (&recorder, meter.as_deref(), Dialect::Problem))
 }
 
-async fn write(recorder: &Recorder, tokens: Vec<String>, index: &mut u64) -> std::io::Result<()> {
+async fn write(
+    (recorder, meter): (&Recorder, Option<&Meter>),
+    tokens: Vec<String>,
+    index: &mut u64,
+) -> Result<(), Unwritten> {
     for token in tokens {
-        recorder.head(Head::events);
-        let event = serde_json::to_string(&Token { token: &token, index: *index })?;
+        let event = serde_json::to_string(&Token { token: &token, index: *index });
+        let event = event.map_err(std::io::Error::from)?;
         *index += 1;
-        recorder.write(format!("data: {event}\n\n").into()).await?;
+        give(recorder, meter, format!("data: {event}\n\n").into()).await?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `rows`, `turns`, `under_way`; `meter`;
+//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `rows`, `turns`, `under_way`, `tab`; `meter`;
 //! `reading`, `api`; `circuit`, `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`,
-//! `services`; `keys`; `gateway`; `probe`, `draws`; `paid`; `keyed`; `serving`, `balance`;
+//! `services`; `keys`; `gateway`; `stream_body`; `probe`, `draws`; `paid`; `keyed`, `stream_vouchers`; `serving`, `balance`;
 //! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `discovery`; `apis`; `openapi`; `routes`.
 
 mod api;
@@ -46,6 +46,9 @@ mod rows;
 mod services;
 mod serving;
 mod sessions;
+mod stream_body;
+mod stream_vouchers;
+mod tab;
 mod turns;
 mod under_way;
 mod upstream;

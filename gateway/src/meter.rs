@@ -1,6 +1,7 @@
 //! What a request uses, counted while it runs, and what is charged of it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderMap;
 use salt402_paywall::AnswerPrice;
@@ -9,6 +10,7 @@ use salt402_protocol::Amount;
 use crate::catalogue::Model;
 use crate::pricing::{Cost, Quantities, Used};
 use crate::rows::Rows;
+use crate::tab::Tab;
 use crate::under_way::Hold;
 use crate::upstream::completion::Usage;
 use crate::upstream::passing::Passing;
@@ -22,6 +24,10 @@ pub(crate) struct Meter {
     prices: Prices,
     /// Whoever counts is under way.
     hold: Option<Hold>,
+    /// Where it is paid as it goes.
+    tab: Option<Arc<Tab>>,
+    /// Whether a model server has taken the request on.
+    taken_on: AtomicBool,
 }
 
 /// By which prices, and what was counted. The mutexes are std's, because nothing is awaited while they are held.
@@ -90,17 +96,23 @@ impl Meter {
             }
             None => Prices::All,
         };
-        Self { ceiling, prices, hold: None }
+        Self { ceiling, prices, hold: None, tab: None, taken_on: AtomicBool::new(false) }
     }
 
     /// For an answer that is counted as it passes.
     pub(crate) fn of_answer(price: AnswerPrice, ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::Answer { price, counted: Mutex::default() }, hold: None }
+        Self {
+            ceiling,
+            prices: Prices::Answer { price, counted: Mutex::default() },
+            hold: None,
+            tab: None,
+            taken_on: AtomicBool::new(false),
+        }
     }
 
     /// For what is not counted: all that was authorized is charged.
     pub(crate) fn of_all(ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::All, hold: None }
+        Self { ceiling, prices: Prices::All, hold: None, tab: None, taken_on: AtomicBool::new(false) }
     }
 
     /// For a request that cannot be run any more: nothing is charged.
@@ -113,9 +125,39 @@ impl Meter {
         Self { hold, ..self }
     }
 
+    /// The same of a stream that is paid as it goes.
+    pub(crate) fn on(self, tab: Option<Arc<Tab>>) -> Self {
+        Self { tab, ..self }
+    }
+
+    /// Where it is paid as it goes.
+    pub(crate) fn tab(&self) -> Option<&Arc<Tab>> {
+        self.tab.as_ref()
+    }
+
+    /// What is charged for what was given: never more than was authorized.
+    pub(crate) fn charged(&self) -> Amount {
+        self.tab.as_ref().map_or_else(|| self.amount(), |tab| tab.charged())
+    }
+
     /// Whether it is too late to settle what was used.
     pub(crate) fn has_ended(&self) -> bool {
         self.hold.as_ref().is_some_and(Hold::has_ended)
+    }
+
+    /// A model server has taken the request on, and so has read it.
+    pub(crate) fn taken_on(&self) {
+        self.taken_on.store(true, Ordering::Relaxed);
+    }
+
+    /// What a run has used that nobody got anything of.
+    pub(crate) fn used_for_nothing(&self) -> Amount {
+        let sunk = self.hold.as_ref().map_or(Amount::ZERO, Hold::sunk);
+        if self.taken_on.load(Ordering::Relaxed) {
+            Amount(self.amount().0.saturating_sub(sunk.0))
+        } else {
+            Amount::ZERO
+        }
     }
 
     /// Notes what was seen of a model's run that is under way. A new run begins anew.
@@ -143,7 +185,7 @@ impl Meter {
         }
     }
 
-    /// What is charged for what was counted: never more than was authorized.
+    /// What all costs that was counted, and no more than the most.
     pub(crate) fn amount(&self) -> Amount {
         let amount = match &self.prices {
             Prices::All => None,
@@ -160,7 +202,8 @@ impl Meter {
                 price.of(counted.bytes, counted.rows.as_ref().and_then(Rows::count))
             }
         };
-        amount.map_or(self.ceiling, |amount| amount.min(self.ceiling))
+        let sunk = self.hold.as_ref().map_or(Amount::ZERO, Hold::sunk);
+        amount.map_or(self.ceiling, |amount| Amount(amount.0.saturating_add(sunk.0)).min(self.ceiling))
     }
 }
 

@@ -7,23 +7,26 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use futures::stream;
 use salt402_http::clock::since_ms;
 use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
-use salt402_paywall::{Authorized, Decision, Granted, Moved, Order, Paywall, Presented, quote_required};
-use salt402_protocol::api::{ClaimView, PaymentView};
-use salt402_protocol::{Amount, Code, Problem};
+use salt402_paywall::{
+    Authorized, Begun, Decision, Granted, Moved, Order, Paywall, Presented, quote_required,
+};
+use salt402_protocol::api::{ClaimView, PaymentView, TabView};
+use salt402_protocol::{Amount, Code, Problem, Proof};
 use tokio::time::Instant;
 
 use crate::catalogue::Catalogue;
 use crate::charging::May;
 use crate::circuit::Circuits;
 use crate::dialect::Dialect;
-use crate::execution::{Failed, Given, Head, MODEL_HEADER, Purchase, Reader};
+use crate::execution::{Failed, Given, Head, MODEL_HEADER, Purchase};
 use crate::gateway::Inner;
 use crate::meter::Meter;
 use crate::probe::probed;
 use crate::reading::{Reading, Unsold};
+use crate::stream_body::streamed;
+use crate::tab::{Tab, Told};
 use crate::under_way::Hold;
 use crate::upstream::failure::FailureClass;
 
@@ -52,6 +55,11 @@ pub(crate) trait Sale: Send + Sync + Sized + 'static {
 
     /// The models that it is for, by the names that they are sold by.
     fn names(&self) -> Vec<String>;
+
+    /// What a stream costs at its beginning, which can be paid as it goes. `None`: it cannot.
+    fn begins(&self) -> Option<Amount> {
+        None
+    }
 
     /// Whether it has several answers, of which each may fail alone.
     fn has_parts(&self) -> bool {
@@ -99,6 +107,7 @@ pub(crate) async fn walk<S: Sale>(
         Reading::Sold(priced) => *priced,
         Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, dialect, reservation).await,
     };
+    let presented = presented.beginning_at(priced.begins());
     let unsold = unkept(gateway).or_else(|| priced.unsold(gateway));
     if let Some(problem) = unsold.as_ref().filter(|_| !presented.pays()) {
         return Err(problem.clone());
@@ -118,13 +127,28 @@ pub(crate) async fn walk<S: Sale>(
     // What was paid for is limited by its payments.
     drop(reservation);
     let order = priced.order();
+    let tab = tab(gateway, order, &presented, &payment, claim.tab.as_deref());
     let (first, hold) = reserve(gateway, order, &payment, claim, authorized.as_ref()).await?;
-    let meter = authorized.as_ref().map(|_| Arc::new(priced.meter(payment.amount).holding(hold)));
+    let most = tab.as_ref().map_or(payment.amount, |tab| tab.most());
+    let meter = authorized.as_ref().map(|_| Arc::new(priced.meter(most).holding(hold).on(tab)));
     let purchase = Purchase::new(payment, first, order.description.clone()).charged(meter);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = priced.outcome(gateway, purchase).await;
     give(gateway, (&presented, bare), dialect, &receipt, authorized, given, [verified, started.elapsed()])
         .await
+}
+
+/// The stream that a voucher has begun which need not pay for all of it.
+fn tab(
+    gateway: &Inner,
+    order: &Order,
+    presented: &Presented,
+    payment: &PaymentView,
+    view: Option<&TabView>,
+) -> Option<Arc<Tab>> {
+    let (view, Some(Proof::Voucher(voucher))) = (view?, presented.proof) else { return None };
+    let begun = Begun { payment: payment.payment_id, voucher, request: order.sold.digest, most: view.most };
+    Some(gateway.tabs.open(begun, payment.amount, *view))
 }
 
 /// Writes down what was authorized before it is run. Returns whether it is run for the first time, and what is held until it was run
@@ -181,10 +205,12 @@ async fn redeem<S: Sale>(
     drop(reservation);
     tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = request.is_some(),
         "what is not sold any more was paid for before");
+    let tab = tab(gateway, &order, presented, &payment, claim.tab.as_deref());
+    let most = tab.as_ref().map_or(payment.amount, |tab| tab.most());
     let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
     // What is not sold now has no price of the moment, and so all that was authorized is charged if it is run.
     let meter = authorized.as_ref().map(|_| match &request {
-        Some(request) => request.meter(payment.amount),
+        Some(request) => request.meter(most).on(tab),
         None => Meter::of_nothing(),
     });
     let meter = meter.map(|meter| Arc::new(meter.holding(hold)));
@@ -254,7 +280,10 @@ pub(crate) async fn give(
     }
     let mut response = match given {
         Given::Whole(whole) => answer(&whole.head, Body::from(whole.body)),
-        Given::Stream(head, reader) => answer(&head, streamed(reader, dialect)),
+        Given::Stream(head, reader) => {
+            let tab = (presented.as_it_goes && head.is_events()).then(|| gateway.tabs.of(payment.payment_id));
+            answer(&head, streamed(reader, dialect, tab.flatten().map(Told::of)))
+        }
         Given::Several(several) => several.response,
     };
     let shown = charge.as_ref().and_then(|charge| charge.payment.as_deref()).unwrap_or(payment);
@@ -326,39 +355,6 @@ pub(crate) async fn settled(
     }
 }
 
-/// A stream's body. If it breaks off, it says so in the stream's own form, and ends.
-fn streamed(reader: Reader, dialect: Dialect) -> Body {
-    let pieces = stream::unfold((reader, Ends::default()), move |(mut reader, mut ends)| async move {
-        let piece = match reader.next().await? {
-            Ok(piece) => {
-                ends.with(&piece);
-                piece
-            }
-            Err(problem) => dialect.broken_event(&problem, ends.within_event()),
-        };
-        Some((Ok::<_, std::convert::Infallible>(piece), (reader, ends)))
-    });
-    Body::from_stream(pieces)
-}
-
-/// The last bytes that were given.
-#[derive(Default)]
-struct Ends([u8; 4]);
-
-impl Ends {
-    fn with(&mut self, piece: &[u8]) {
-        for byte in piece.iter().skip(piece.len().saturating_sub(4)) {
-            self.0.rotate_left(1);
-            self.0[3] = *byte;
-        }
-    }
-
-    /// Whether an event has begun and not ended.
-    fn within_event(&self) -> bool {
-        !matches!(self.0, [0, 0, 0, 0] | [_, _, b'\n', b'\n'] | [b'\r', b'\n', b'\r', b'\n'])
-    }
-}
-
 fn answer(head: &Head, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::OK);
@@ -391,29 +387,4 @@ pub(crate) fn mark_paid(
     }
     let [verified, served] = took;
     server_timing(headers, &[(PAYMENT, verified), (what, served)]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_has_ended_where_an_empty_line_was_given_however_it_was_cut() {
-        for (text, within) in [
-            ("", false),
-            ("data: x", true),
-            ("data: x\n", true),
-            ("data: x\n\n", false),
-            ("data: x\r\n\r\n", false),
-            ("data: x\r\n", true),
-            ("\n", true),
-        ] {
-            for cut in 0..=text.len() {
-                let mut ends = Ends::default();
-                ends.with(&text.as_bytes()[..cut]);
-                ends.with(&text.as_bytes()[cut..]);
-                assert_eq!(ends.within_event(), within, "{text:?} cut at {cut}");
-            }
-        }
-    }
 }

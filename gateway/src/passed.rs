@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use salt402_paywall::Order;
-use salt402_protocol::{Address, Amount, Problem};
+use salt402_protocol::{Address, Amount, Code, Problem};
 
 use crate::api::{Api, Passed, PassedReading};
+use crate::catalogue::Model;
 use crate::circuit::Circuits;
 use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, Purchase, Recorder};
 use crate::gateway::Inner;
 use crate::meter::{Meter, Seen};
 use crate::paid::Sale;
+use crate::pricing::{Cost, Quantities, Used};
 use crate::question::Question;
 use crate::reading::{Reading, Unsold};
+use crate::tab::NotGiven;
 use crate::upstream::cost::with_cost;
-use crate::upstream::failure::UpstreamError;
+use crate::upstream::failure::{FailureClass, UpstreamError};
 use crate::upstream::passing::{PassedOn, Passing};
 
 /// The same reading.
@@ -57,6 +60,12 @@ impl Sale for Passed {
         Meter::new(&self.model, self.of.clone(), self.cost.clone(), ceiling)
     }
 
+    /// The events of the Responses API are numbered, and ours are not among them.
+    fn begins(&self) -> Option<Amount> {
+        let cost = self.cost.as_ref().filter(|_| self.streamed && self.api != Api::Responses)?;
+        least(cost, &self.model, &self.of)
+    }
+
     fn full(&self) -> Option<Problem> {
         self.model.upstream.full()
     }
@@ -71,6 +80,12 @@ impl Sale for Passed {
             gateway.executions.outcome(purchase, || document(self, circuits, payer, meter)).await
         }
     }
+}
+
+/// What a stream costs of which the first token was written: its prompt was read.
+pub(crate) fn least(cost: &Cost, model: &Model, of: &Quantities) -> Option<Amount> {
+    let used = Used { prompt: of.prompt_tokens, written: 1, ..Used::default() };
+    cost.of_used(&model.price, of, &used).map(|least| least.min(cost.amount))
 }
 
 fn passed_on(passed: &Passed, payer: Address, tells_cost: bool) -> PassedOn {
@@ -120,19 +135,47 @@ pub(crate) async fn stream(
     let question = Question::begin(&circuits, &passed.name);
     let streamed = async {
         let mut passing = question.ask(|| upstream.pass(&asked)).await?;
+        if let Some(meter) = &meter {
+            meter.taken_on();
+        }
         while let Some(piece) = passing.next().await? {
             note(meter.as_deref(), &passing);
-            recorder.head(Head::events);
-            recorder.write(piece).await?;
+            give(&recorder, meter.as_deref(), piece).await?;
         }
         note(meter.as_deref(), &passing);
+        if passing.is_stream() {
+            recorder.head(Head::events);
+        }
+        end(meter.as_deref()).await?;
         recorder.head(|| if passing.is_stream() { Head::events() } else { Head::json() });
         Ok(match &meter {
             Some(meter) => passing.last_with_cost(meter.amount()),
             None => passing.last(),
         })
     };
-    conclude(streamed.await, question)
+    let ended = (&recorder, meter.as_deref(), dialect(passed.api));
+    conclude(streamed.await, question, ended)
+}
+
+/// Gives a piece of a stream, once it is paid for.
+pub(crate) async fn give(recorder: &Recorder, meter: Option<&Meter>, piece: Bytes) -> Result<(), Unwritten> {
+    recorder.head(Head::events);
+    if let Some(meter) = meter
+        && let Some(tab) = meter.tab()
+    {
+        recorder.give(tab, meter.amount(), &piece).await?;
+    }
+    Ok(recorder.write(piece).await?)
+}
+
+/// Waits until the end of a stream is paid for.
+pub(crate) async fn end(meter: Option<&Meter>) -> Result<(), Unwritten> {
+    if let Some(meter) = meter
+        && let Some(tab) = meter.tab()
+    {
+        tab.end(meter.amount()).await?;
+    }
+    Ok(())
 }
 
 /// Why a stream was not written to its end.
@@ -144,13 +187,37 @@ pub(crate) enum Unwritten {
     /// It could not be written down here.
     #[error(transparent)]
     Here(#[from] std::io::Error),
+    /// It is paid as it goes, and was not given.
+    #[error(transparent)]
+    NotGiven(#[from] NotGiven),
 }
 
-/// Notes how a stream went.
-pub(crate) fn conclude(streamed: Result<Bytes, Unwritten>, question: Question<'_>) -> Result<Bytes, Failed> {
-    match streamed {
-        Ok(last) => question.end(Ok(last)),
-        Err(Unwritten::Upstream(error)) => question.end(Err(error)),
-        Err(Unwritten::Here(error)) => Err(question.failed_here(&error)),
-    }
+/// Notes how a stream went. What was given of one that is paid as it goes is its answer, whatever ended it.
+pub(crate) fn conclude(
+    streamed: Result<Bytes, Unwritten>,
+    question: Question<'_>,
+    (recorder, meter, dialect): (&Recorder, Option<&Meter>, Dialect),
+) -> Result<Bytes, Failed> {
+    let given = meter.and_then(Meter::tab).filter(|tab| tab.has_given());
+    let failed = match streamed {
+        Ok(last) => return question.end(Ok(last)),
+        Err(Unwritten::NotGiven(NotGiven::Unpaid(problem))) => {
+            // The model server did not fail.
+            question.end(Ok(()))?;
+            return match recorder.has_begun() {
+                true => Ok(dialect.broken_event(&problem, false)),
+                false => Err(Failed { class: FailureClass::Permanent, detail: problem.detail, after: None }),
+            };
+        }
+        Err(Unwritten::Upstream(error)) => match question.end(Err::<Bytes, _>(error)) {
+            Err(failed) => failed,
+            Ok(last) => return Ok(last),
+        },
+        Err(Unwritten::Here(error)) => question.failed_here(&error),
+        Err(Unwritten::NotGiven(NotGiven::Store(error))) => question.failed_here(&error),
+    };
+    let Some(tab) = given else { return Err(failed) };
+    tab.cut();
+    let detail = format!("{}; {} base units are charged for what was given", failed.detail, tab.charged());
+    Ok(dialect.broken_event(&Problem::new(Code::UpstreamFailed, detail), false))
 }

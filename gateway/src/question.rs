@@ -77,7 +77,7 @@ impl<'a> Question<'a> {
     }
 
     /// Ends it without a word on the server: what failed is here.
-    pub(crate) fn failed_here(self, error: &std::io::Error) -> Failed {
+    pub(crate) fn failed_here(self, error: &impl std::fmt::Display) -> Failed {
         tracing::error!(%error, model = self.name, "a stream could not be written down");
         Failed::ran("the answer could not be written down")
     }

@@ -17,7 +17,7 @@ use crate::batch::handler as batch;
 use crate::gateway::Gateway;
 use crate::openapi::{Document, inference_codes};
 use crate::routing::asked;
-use crate::{balance, discovery, models, proxy, readiness};
+use crate::{balance, discovery, models, proxy, readiness, stream_vouchers};
 
 /// The gateway's API for strangers, which tells nothing about nodes. `metrics` serves `/metrics` to those who have the
 /// token.
@@ -34,6 +34,7 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
         refuse_paid(&mut route.1, &inference_codes());
         paid = paid.routes(route);
     }
+    paid = paid.routes(refusing(routes!(stream_vouchers::raise), &stream_vouchers::refusals()));
     if gateway.0.keys.is_some() {
         let mut buy = routes!(balance::buy);
         let own = [Code::InvalidRequest, Code::AccountClosed, Code::NotReady];

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use salt402_http::clock::now_ms;
-use salt402_protocol::PaymentId;
+use salt402_protocol::{Amount, PaymentId};
 
 /// How long a settlement takes at the most where nothing is amiss, in milliseconds.
 const SETTLES_WITHIN_MS: u64 = 10_000;
@@ -23,6 +23,8 @@ pub(crate) struct Hold {
     payment: PaymentId,
     /// When the authorization ends, in milliseconds since 1970 UTC. `None`: it does not.
     ends_at_ms: Option<u64>,
+    /// What earlier runs have used that nobody got an answer of.
+    sunk: Amount,
 }
 
 impl UnderWay {
@@ -35,11 +37,23 @@ impl UnderWay {
     /// since 1970 UTC.
     pub(crate) fn hold(&self, payment: PaymentId, ends_at_ms: Option<u64>) -> Hold {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner).entry(payment).or_default() += 1;
-        Hold { under_way: self.clone(), payment, ends_at_ms }
+        Hold { under_way: self.clone(), payment, ends_at_ms, sunk: Amount::ZERO }
     }
 }
 
 impl Hold {
+    /// The same, of whose earlier runs so much is to be charged.
+    pub(crate) fn after(self, sunk: Amount) -> Self {
+        let mut hold = self;
+        hold.sunk = sunk;
+        hold
+    }
+
+    /// What earlier runs have used that nobody got an answer of.
+    pub(crate) fn sunk(&self) -> Amount {
+        self.sunk
+    }
+
     /// Whether it is too late to settle what was used.
     pub(crate) fn has_ended(&self) -> bool {
         self.ends_at_ms.is_some_and(|ends_at| ends_at < now_ms().saturating_add(SETTLES_WITHIN_MS))

@@ -5,9 +5,10 @@
 //! in the words of another dialect.
 //!
 //! Files, each of which imports only those before it: `order`, `offer`, `shown`, `presented`, `client`; `tariff`, `dialects`, `response`, `page`; `signed`, which settles what
-//! payers sign; `paywall`; `probe`;
+//! payers sign; `paywall`; `as_it_goes`, `probe`;
 //! `layer`, [`forward_auth`]. [`openapi`] and `browsers` stand alone.
 
+mod as_it_goes;
 mod browsers;
 mod client;
 mod dialects;
@@ -25,6 +26,7 @@ mod shown;
 mod signed;
 mod tariff;
 
+pub use as_it_goes::{Allowed, Begun};
 pub use browsers::{OriginError, browsers};
 pub use client::{RemoteError, RemoteVerifier, VerifierClient};
 pub use forward_auth::{ForwardAuth, asked_for};
@@ -36,7 +38,7 @@ pub use paywall::{Decision, Paywall, quote_required};
 pub use presented::{Presented, asked_base};
 pub use probe::Probe;
 pub use response::{PaymentProblem, offer_response, offer_response_with};
-pub use shown::{ReceiptForm, SignedPayment, pays_again, shows_payment};
+pub use shown::{ReceiptForm, SignedPayment, pays_again, rfc3339, shows_payment};
 pub use signed::{
     Authorized, Capture, FacilitatorClient, Granted, Moved, RemoteFacilitator, SettleFault, Settlement,
     SignedMethod, SignedWay, after_signature, asked_once,

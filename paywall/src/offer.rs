@@ -91,6 +91,7 @@ pub(crate) fn details(asked: &QuoteRequest, quote: QuoteResponse, resource: Reso
         payment_contract: quote.payment_contract,
         channels_contract: quote.channels_contract,
         channels_exit_delay: quote.channels_exit_delay,
+        stream_least: None,
         reference: quote.reference,
         quote_id: quote.quote_id,
         expires_at: quote.expires_at,

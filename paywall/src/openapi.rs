@@ -79,6 +79,10 @@ pub struct PaymentHeaders {
     /// `quote`: ask for a quote that nobody else is given.
     #[param(rename = "X-Payment-Binding")]
     binding: Option<String>,
+    /// `vouchers`: pay a stream as it goes, by vouchers of one channel. The stream then has events `payment-need-voucher` and
+    /// `payment-receipt` beside its own.
+    #[param(rename = "X-Payment-Stream")]
+    stream: Option<String>,
 }
 
 /// Describes the refusals of routes that are paid for, as [`refuse`] does those of any: their 402 says how to pay.

@@ -259,7 +259,9 @@ impl Paywall {
             }
         });
         let realm = base.split_once("://").map_or(base.as_str(), |(_, host)| host).to_owned();
-        let details = details(&asked, quote, resource);
+        let takes_vouchers = quote.channels_contract.is_some();
+        let mut details = details(&asked, quote, resource);
+        details.stream_least = presented.at_least.filter(|_| order.by_use && takes_vouchers);
         let dialects = if self.needs_quote { self.dialects.with_quotes() } else { self.dialects };
         Ok(Box::new(Offer { problem, details, signed, realm, dialects }))
     }
@@ -313,6 +315,8 @@ impl Paywall {
             usage: sold.usage,
             // A voucher authorizes a ceiling; what was mined was paid.
             by_use: order.by_use && matches!(proof, Proof::Voucher(_)),
+            at_least: presented.at_least.filter(|_| order.by_use && matches!(proof, Proof::Voucher(_))),
+            raises: None,
             // Whoever asks too often is still given what it was granted.
             again_only: presented.too_soon.is_some(),
             instance: self.instance,

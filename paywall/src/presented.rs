@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use salt402_http::{Caller, address_limited, address_wait, one_value};
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE};
+use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE, STREAM_HEADER, STREAM_VOUCHERS};
 use salt402_protocol::quote::QUOTE_HEADER;
 use salt402_protocol::{Amount, Code, Problem, Proof, QuoteId};
 
@@ -33,6 +33,10 @@ pub struct Presented {
     pub receipt: Option<ReceiptForm>,
     /// The scheme and host that the client asked, such as `http://127.0.0.1:4021`, if it named one.
     pub base: Option<String>,
+    /// Whether the client asks to pay a stream as it goes, by vouchers.
+    pub as_it_goes: bool,
+    /// How much its first voucher must allow then, in base units. `None` where what is asked is no such stream.
+    pub at_least: Option<Amount>,
 }
 
 impl Presented {
@@ -57,6 +61,13 @@ impl Presented {
     /// The same where this much was charged of the payment, in base units. 0 needs no transaction.
     pub fn receipt_of(&self, payment: &PaymentView, charged: Amount) -> Option<(HeaderName, HeaderValue)> {
         receipt(self.receipt.as_ref()?, payment, charged)
+    }
+
+    /// The same where a stream that is asked for can be paid as it goes, and begins for so much, in base units.
+    #[must_use]
+    pub fn beginning_at(self, least: Option<Amount>) -> Self {
+        let at_least = least.filter(|_| self.as_it_goes);
+        Self { at_least, ..self }
     }
 
     /// Whether something is shown to pay with.
@@ -84,6 +95,16 @@ impl Presented {
                 return Err(Problem::new(Code::MalformedHeader, "X-Payment-Binding knows one value: quote"));
             }
         };
+        let as_it_goes = match one_value(headers, STREAM_HEADER)? {
+            None => false,
+            Some(STREAM_VOUCHERS) => true,
+            Some(_) => {
+                return Err(Problem::new(
+                    Code::MalformedHeader,
+                    "X-Payment-Stream knows one value: vouchers",
+                ));
+            }
+        };
         let Shown { proof, signed, quote: named, receipt } = shown;
         if let (Some(signed), Some(beside)) = (&signed, &quote)
             && signed.contradicts(beside)
@@ -93,7 +114,7 @@ impl Presented {
             return Err(Problem::new(Code::MalformedQuote, detail));
         }
         let quote = quote.or(named);
-        Ok(Self { proof, quote, secret, too_soon: None, client: None, signed, receipt, base: None })
+        Ok(Self { proof, quote, secret, signed, receipt, as_it_goes, ..Self::default() })
     }
 }
 

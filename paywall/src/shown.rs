@@ -231,7 +231,7 @@ pub(crate) fn receipt(
 }
 
 /// A second since 1970 as RFC 3339 has it.
-pub(crate) fn rfc3339(second: u64) -> Option<String> {
+pub fn rfc3339(second: u64) -> Option<String> {
     Some(jiff::Timestamp::from_second(i64::try_from(second).ok()?).ok()?.to_string())
 }
 

@@ -89,7 +89,7 @@ pub use rows::account::{
     NewDraw,
 };
 pub use rows::block::{Block, Cursor, HaltKind, Placed, Stretch};
-pub use rows::charge::{Begun, Captured, Charge, ChargeState, NewCapture, NewCharge, OpenCharges};
+pub use rows::charge::{Begun, Captured, Charge, ChargeState, NewCapture, NewCharge, NewPiece, OpenCharges};
 pub use rows::claim::{ClaimLimits, ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};
 pub use rows::error::StoreError;
 pub use rows::payment::{ClaimRow, IndexedPayment, PlacedPayment};

@@ -102,6 +102,8 @@ impl Paid {
             wait_ms: 0,
             usage: None,
             by_use: false,
+            at_least: None,
+            raises: None,
             again_only: false,
             instance: None,
             client: None,
@@ -139,7 +141,7 @@ async fn ask(client: reqwest::Client, url: String, claim: VerifyRequest) -> Opti
 
 fn first(verdict: &Verdict) -> Option<bool> {
     match verdict {
-        Verdict::Accepted { claim, .. } => Some(claim.expect("a claim").first),
+        Verdict::Accepted { claim, .. } => Some(claim.as_ref().expect("a claim").first),
         _ => None,
     }
 }

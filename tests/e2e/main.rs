@@ -49,6 +49,7 @@ mod nodes;
 mod nonces;
 mod openapi;
 mod paid;
+mod paid_as_it_goes;
 mod paid_page;
 mod passing;
 mod past_channels;

@@ -109,6 +109,8 @@ async fn what_was_accepted_in_the_first_edition_is_claimed_and_nothing_more_is_a
         asset: Asset::Native,
         price: amount(2 * PRICE),
         by_use: false,
+        at_least: None,
+        raises: None,
         request: RequestDigest(B256::repeat_byte(7)),
         claimant: "of before".into(),
         holder: Default::default(),

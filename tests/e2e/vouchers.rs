@@ -323,6 +323,8 @@ impl Crowd {
             wait_ms: 0,
             usage: None,
             by_use: false,
+            at_least: None,
+            raises: None,
             again_only: false,
             instance: None,
             client: None,
@@ -366,7 +368,7 @@ impl Crowd {
         let sent = &mut self.sent[index];
         match verdict {
             Verdict::Accepted { claim, .. } => {
-                let first = claim.expect("a claim").first;
+                let first = claim.as_ref().expect("a claim").first;
                 assert!(!(first && sent.granted.is_some()), "granted twice: {sent:?}");
                 assert!(sent.granted.is_none_or(|known| known == which), "granted to both: {sent:?}");
                 sent.granted = Some(which);

@@ -140,7 +140,7 @@ impl VerifierClient for Script {
             claimed: true,
             refunded: None,
         };
-        let claim = ClaimView { first: true, claimed_at_ms: NOW * 1000, by_use: false };
+        let claim = ClaimView { first: true, claimed_at_ms: NOW * 1000, by_use: false, tab: None };
         Ok(Verdict::Accepted { payment: Box::new(payment), claim: Some(claim) })
     }
 

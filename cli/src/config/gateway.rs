@@ -65,9 +65,20 @@ pub(crate) struct GatewayConfig {
     /// run again.
     #[serde(default = "leave_grace")]
     pub(crate) leave_grace_s: u64,
+    /// How long a stream that is paid as it goes waits for its next vouchers, in all its pauses together: 1 to 3600. After that it ends,
+    /// and what was given of it is charged.
+    #[serde(default = "voucher_wait")]
+    pub(crate) voucher_wait_s: u64,
     /// The longest streamed answer that is kept, in bytes: 65536 to 268435456. A longer one is given once.
     #[serde(default = "largest_kept")]
     pub(crate) largest_kept_bytes: u64,
+    /// How long a stream may take at the most after its first event, with its pauses: 1 to 86400. After that it ends.
+    #[serde(default = "longest_stream")]
+    pub(crate) longest_stream_s: u64,
+    /// How many bytes a second the fastest reader of a stream must take while the model server waits for it. Slower ones are waited for no
+    /// more, and get the rest from a file. 0: they are waited for.
+    #[serde(default = "least_reader_bytes")]
+    pub(crate) least_reader_bytes_s: u64,
     /// How often a paid request is run at most if runs fail: 2 to 1000.
     #[serde(default = "max_runs")]
     pub(crate) max_runs: u32,
@@ -230,6 +241,15 @@ fn keep_bytes() -> u64 {
 fn leave_grace() -> u64 {
     10
 }
+fn longest_stream() -> u64 {
+    3600
+}
+fn least_reader_bytes() -> u64 {
+    512
+}
+fn voucher_wait() -> u64 {
+    60
+}
 fn largest_kept() -> u64 {
     8 * 1024 * 1024
 }
@@ -331,6 +351,8 @@ impl GatewayConfig {
         }
         let largest = self.largest_kept_bytes;
         ConfigError::unless_within("gateway.largest_kept_bytes", largest, 64 * 1024..=256 * 1024 * 1024)?;
+        ConfigError::unless_within("gateway.longest_stream_s", self.longest_stream_s, 1..=86_400)?;
+        ConfigError::unless_within("gateway.voucher_wait_s", self.voucher_wait_s, 1..=3600)?;
         ConfigError::unless_within("gateway.max_runs", self.max_runs.into(), 2..=1000)?;
         ConfigError::unless_within("gateway.batch_most", self.batch_most as u64, 1..=MOST_OF_A_BATCH as u64)?;
         ConfigError::unless_within("gateway.batch_at_once", self.batch_at_once as u64, 1..=256)?;

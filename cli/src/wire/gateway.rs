@@ -88,7 +88,10 @@ pub(super) async fn serve(
         max_runs: gateway.max_runs,
         batches: gateway.batches(),
         leave_grace: Duration::from_secs(gateway.leave_grace_s),
+        voucher_wait: Duration::from_secs(gateway.voucher_wait_s),
         largest_kept: gateway.largest_kept_bytes,
+        longest_stream: Duration::from_secs(gateway.longest_stream_s),
+        least_rate: gateway.least_reader_bytes_s,
         folder: config.path(&config.data),
         bare_again: gateway.bare_again,
         keys: gateway.keys.as_ref().map(|keys| keys.options(&unit)).transpose()?,
@@ -97,6 +100,12 @@ pub(super) async fn serve(
         browsers: gateway.browsers()?,
     };
     let serving = Gateway::new(options);
+    let (pausing, stopped) = (serving.clone(), stop.clone());
+    running.tasks.spawn(async move {
+        stopped.cancelled().await;
+        pausing.end_pauses();
+        Ok(())
+    });
     let router = |_| salt402_gateway::router(serving.clone(), metrics.clone());
     gateway.endpoint(&config.folder, config.limits.proxies()).bind().await?.serve(
         &mut running.tasks,

@@ -132,6 +132,8 @@ mod tests {
             runs: 3,
             leave_grace: Duration::ZERO,
             largest_kept: 1 << 16,
+            longest: Duration::from_secs(60),
+            least_rate: 0,
             folder: folder.path().to_owned(),
         };
         let payment = PaymentView {

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 use crate::meter::Meter;
 use crate::upstream::failure::FailureClass;
 
+/// For how long an authorization must still be good when its request is run, in seconds.
+pub(crate) const LEAST_LEFT_S: u64 = 30;
 /// The pause after the first failure. Each is twice the one before, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -147,18 +149,26 @@ pub(super) async fn begin(store: &Store, most: u32, purchase: Purchase) -> Resul
     if attempt.ended { Err(not_served(&attempt)) } else { Ok(attempt) }
 }
 
-/// Charges nothing for a request that will not be answered. Returns what its payer is told.
+/// Charges nothing for a request that will not be answered, but what its payer made a server read. Returns what its payer is told.
 pub(super) async fn give_up(store: &Store, payment: PaymentId) -> Result<Problem, Problem> {
     store.release_charge(payment).await.map_err(unkept)?;
     metrics::counter!("salt402_gateway_given_up_total").increment(1);
-    Ok(given_up(payment))
+    Ok(given_up(payment, store.sunk(payment).await.map_err(unkept)?))
 }
 
-/// Nothing was charged, and the answer will not come.
-pub(crate) fn given_up(payment: PaymentId) -> Problem {
+/// What is said to be charged of something that was not answered.
+pub(crate) fn charged_of_it(amount: Amount) -> String {
+    if amount.is_zero() {
+        return "nothing is charged of it".into();
+    }
+    format!("{amount} base units are charged of it, for what was read before its payer left")
+}
+
+/// The answer will not come.
+pub(crate) fn given_up(payment: PaymentId, amount: Amount) -> Problem {
     let detail = format!(
-        "the request was not answered, and nothing is charged of payment {payment}, which pays for nothing more: sign anew to \
-         ask again"
+        "the request of payment {payment} was not answered, and {}: it pays for nothing more, sign anew to ask again",
+        charged_of_it(amount)
     );
     Problem::new(Code::SignatureUsed, detail)
 }

@@ -20,9 +20,9 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attempts::{Failed, Purchase, given_up};
+pub(crate) use attempts::{Failed, LEAST_LEFT_S, Purchase, charged_of_it, given_up};
 pub(crate) use delivery::{Answered, Delivered, Deliveries};
 pub(crate) use once::PassedHead;
 pub(crate) use reader::{Given, Reader, Several};
-pub(crate) use recording::{Head, Recorder};
-pub(crate) use runs::{ExecutionLimits, Executions, MODEL_HEADER};
+pub(crate) use recording::{Head, MODEL_HEADER, Recorder};
+pub(crate) use runs::{ExecutionLimits, Executions};

@@ -84,6 +84,11 @@ impl Reader {
         }
     }
 
+    /// Whether the last bytes were given.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// The next bytes: at most those of one block. `None` at the end, and after an error, which is how it broke off.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
         if self.ended {

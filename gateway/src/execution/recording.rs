@@ -15,11 +15,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use salt402_protocol::{Code, Problem};
+use salt402_protocol::{Amount, Code, Problem};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::execution::spool::{BLOCK, Place, Spool};
+use crate::tab::{NotGiven, Piece, Tab};
+
+/// For how long a run waits for its readers, whatever they take meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The header that names the model that answered, where it was chosen after the payment.
+pub(crate) const MODEL_HEADER: &str = "x-salt402-model";
+pub(super) const CONTENT_TYPE: &str = "content-type";
 
 /// How many bytes a run may be ahead of the reader who is furthest.
 pub(super) const AHEAD: u64 = 64 * 1024;
@@ -37,6 +45,18 @@ impl Head {
     /// The head of an answer in JSON.
     pub(crate) fn json() -> Self {
         Self { status: 200, content_type: "application/json".into(), model: None }
+    }
+
+    /// Its headers, as they are kept.
+    pub(super) fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = vec![(CONTENT_TYPE.to_owned(), self.content_type.clone())];
+        headers.extend(self.model.clone().map(|model| (MODEL_HEADER.to_owned(), model)));
+        headers
+    }
+
+    /// Whether it is the head of a stream of events.
+    pub(crate) fn is_events(&self) -> bool {
+        self.content_type.starts_with("text/event-stream")
     }
 
     /// The head of a stream of events.
@@ -72,6 +92,8 @@ pub(crate) struct Recording {
     state: Mutex<State>,
     /// The most bytes that are kept.
     largest: u64,
+    /// How many bytes a second its readers must take while the run waits for them. 0: any.
+    least_rate: u64,
     /// Something was written, or the run has ended.
     pub(super) written: Notify,
     /// A reader has gone on, and the run waits for that.
@@ -95,6 +117,10 @@ pub(super) struct State {
     left: Instant,
     /// The run waits until the readers have gone on.
     is_full: bool,
+    /// How long the run has waited for its readers.
+    waited: Duration,
+    /// Whether it waits for them no more.
+    hurries: bool,
 }
 
 impl State {
@@ -108,8 +134,9 @@ impl State {
 }
 
 impl Recording {
-    /// An empty one, of which at most `largest` bytes are kept, in a file in `folder`.
-    pub(super) fn new(folder: Arc<PathBuf>, largest: u64) -> Self {
+    /// An empty one, of which at most `largest` bytes are kept, in a file in `folder`. While its run waits for readers, they must take
+    /// `least_rate` bytes a second.
+    pub(super) fn new(folder: Arc<PathBuf>, largest: u64, least_rate: u64) -> Self {
         let state = State {
             head: None,
             spool: Spool::new(folder, largest.max(2 * AHEAD)),
@@ -119,9 +146,11 @@ impl Recording {
             front: 0,
             left: Instant::now(),
             is_full: false,
+            waited: Duration::ZERO,
+            hurries: false,
         };
         let (written, read, present) = (Notify::new(), Notify::new(), Notify::new());
-        Self { state: Mutex::new(state), largest, written, read, present }
+        Self { state: Mutex::new(state), largest, least_rate, written, read, present }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -140,6 +169,8 @@ impl Recording {
         state.moved();
         drop(state);
         self.present.notify_waiters();
+        // The run may have waited for nobody.
+        self.read.notify_waiters();
         Ok(number)
     }
 
@@ -192,20 +223,63 @@ impl Recording {
         }
     }
 
-    /// Waits until the run may write so many bytes more, and no more than a block, without being too far ahead.
-    async fn room(&self, bytes: usize) {
-        let bytes = bytes.min(BLOCK) as u64;
+    /// Waits until some reader has taken all that was written.
+    async fn caught_up(&self) {
         loop {
             let moved = self.read.notified();
             {
                 let mut state = self.lock();
-                if state.spool.written() + bytes <= state.front + AHEAD {
+                if state.spool.written() <= state.front {
                     return;
                 }
                 state.is_full = true;
             }
-            // It counts from where it was made: `notify_waiters` tells it of what came since.
             moved.await;
+        }
+    }
+
+    /// Waits until the run may write so many bytes more, and no more than a block, without being too far ahead. Readers who are too
+    /// slow are waited for no more: what they have not taken is in the file, as far as it has room.
+    async fn room(&self, bytes: usize) {
+        let (bytes, started) = (bytes.min(BLOCK) as u64, Instant::now());
+        loop {
+            // It is told of everything that comes after this, also before it is awaited.
+            let moved = self.read.notified();
+            let until = {
+                let mut state = self.lock();
+                if state.hurries || state.spool.written() + bytes <= state.front + AHEAD {
+                    state.waited += started.elapsed();
+                    return;
+                }
+                state.is_full = true;
+                // Whoever does not read at all has left.
+                let earned = state.front.checked_div(self.least_rate).filter(|_| !state.readers.is_empty());
+                let earned = earned.map(|seconds| PATIENCE + Duration::from_secs(seconds));
+                earned.map(|earned| started + earned.saturating_sub(state.waited))
+            };
+            match until {
+                None => moved.await,
+                Some(until) => tokio::select! {
+                    () = moved => {}
+                    () = tokio::time::sleep_until(until) => {
+                        self.lock().hurries = true;
+                        metrics::counter!("salt402_gateway_streams_hurried_total").increment(1);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Waits until its answer has begun, and for so long after that.
+    pub(super) async fn taken_longer_than(&self, longest: Duration) {
+        loop {
+            let written = self.written.notified();
+            tokio::pin!(written);
+            written.as_mut().enable();
+            if self.lock().head.is_some() {
+                return tokio::time::sleep(longest).await;
+            }
+            written.await;
         }
     }
 
@@ -263,6 +337,17 @@ impl Recorder {
         state.head = Some(Head { model: self.1.as_deref().map(str::to_owned), ..head() });
         drop(state);
         self.0.written.notify_waiters();
+    }
+
+    /// Gives a piece of a stream that is paid as it goes: once some reader has what came before, it is paid for and on disk.
+    ///
+    /// # Errors
+    /// It is not given.
+    pub(crate) async fn give(&self, tab: &Tab, cost: Amount, bytes: &Bytes) -> Result<(), NotGiven> {
+        self.0.caught_up().await;
+        let keeps = self.0.length(bytes) <= self.0.largest;
+        let headers = self.0.lock().head.as_ref().map(Head::headers).unwrap_or_default();
+        tab.give(Piece { bytes, headers, cost, keeps }).await
     }
 
     /// Writes a piece, which readers get at once. Waits while the readers are too far behind.

@@ -14,15 +14,13 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::execution::attempts::{self, Failed, Purchase, Terms, unkept};
+use crate::execution::attempts::{self, Failed, LEAST_LEFT_S, Purchase, Terms, unkept};
 use crate::execution::reader::{Given, Reader};
-use crate::execution::recording::{Answer, Ending, Head, Recorder, Recording};
+use crate::execution::recording::{Answer, CONTENT_TYPE, Ending, Head, MODEL_HEADER, Recorder, Recording};
+use crate::meter::Meter;
 use crate::upstream::failure::FailureClass;
 
-const CONTENT_TYPE: &str = "content-type";
 const JSON: &str = "application/json";
-/// The header that names the model that answered, where it was chosen after the payment.
-pub(crate) const MODEL_HEADER: &str = "x-salt402-model";
 
 /// How many KiB of streams are read from their files at once to be put into the store.
 const KEPT_AT_ONCE_KIB: u32 = 32 * 1024;
@@ -36,6 +34,10 @@ pub(crate) struct ExecutionLimits {
     pub(crate) leave_grace: Duration,
     /// The longest answer of a stream that is kept, in bytes. A longer one is given once.
     pub(crate) largest_kept: u64,
+    /// How long a stream may take at the most after it has begun.
+    pub(crate) longest: Duration,
+    /// How many bytes a second its readers must take while its run waits for them. 0: any.
+    pub(crate) least_rate: u64,
     /// The folder of the files of streams. They have no names, and are gone with the process.
     pub(crate) folder: PathBuf,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Executions {
     runs: u32,
     leave_grace: Duration,
     largest_kept: u64,
+    longest: Duration,
+    least_rate: u64,
     folder: Arc<PathBuf>,
     /// A std mutex, because nothing is awaited while it is held.
     pub(super) running: Arc<Mutex<HashMap<PaymentId, Arc<Recording>>>>,
@@ -60,11 +64,23 @@ pub(crate) struct Executions {
 impl Executions {
     /// Executions that keep their outcomes in a store.
     pub(crate) fn new(store: Store, limits: ExecutionLimits) -> Self {
-        let ExecutionLimits { runs, leave_grace, largest_kept, folder } = limits;
+        let ExecutionLimits { runs, leave_grace, largest_kept, longest, least_rate, folder } = limits;
         let keeping = Arc::new(Semaphore::new(KEPT_AT_ONCE_KIB as usize));
         let (folder, running, tasks) = (Arc::new(folder), Arc::default(), TaskTracker::new());
         let charged = Arc::default();
-        Self { store, runs, leave_grace, largest_kept, folder, running, keeping, charged, tasks }
+        Self {
+            store,
+            runs,
+            leave_grace,
+            largest_kept,
+            longest,
+            least_rate,
+            folder,
+            running,
+            keeping,
+            charged,
+            tasks,
+        }
     }
 
     /// Waits until nothing runs any more. No new run may begin meanwhile.
@@ -135,7 +151,8 @@ impl Executions {
             Entry::Occupied(entry) => return Reader::of(entry.get()),
             Entry::Vacant(entry) => entry,
         };
-        let recording = Arc::new(Recording::new(Arc::clone(&self.folder), self.largest_kept));
+        let recording =
+            Arc::new(Recording::new(Arc::clone(&self.folder), self.largest_kept, self.least_rate));
         let reader = Reader::of(&recording)?;
         entry.insert(Arc::clone(&recording));
         let leaving =
@@ -190,6 +207,7 @@ impl Executions {
         }
         let (meter, terms) = (purchase.meter.clone(), purchase.terms());
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
+        let mut too_long = None;
         // Both are dropped here, and the run with its connection to the model server.
         let ended = tokio::select! {
             biased;
@@ -198,20 +216,47 @@ impl Executions {
                 metrics::counter!("salt402_gateway_streams_left_total").increment(1);
                 Err(Failed::left("the payer left before the answer ended"))
             }
+            () = recording.taken_longer_than(self.longest) => {
+                metrics::counter!("salt402_gateway_streams_too_long_total").increment(1);
+                let detail = format!("the stream took longer than {} s", self.longest.as_secs());
+                too_long = Some(detail.clone());
+                Err(Failed::ran(detail))
+            }
         };
+        let tab = meter.as_ref().and_then(|meter| meter.tab());
+        let has_left = matches!(ended, Err(Failed { class: FailureClass::Left, .. }));
+        // What is on disk is what was given.
+        let is_cut = has_left || too_long.is_some();
+        if is_cut
+            && let Some(tab) = tab
+            && self.store.end_delivery(payment).await.map_err(unkept)?
+        {
+            tab.ended(true);
+            self.charged.notify_one();
+            return Ok(cut(too_long, meter.as_deref()));
+        }
+        // A server has read it all the same. Whoever comes back has it run again, and pays for both.
+        if has_left
+            && recording.lock().head.is_none()
+            && let Some(used) =
+                meter.as_ref().map(|meter| meter.used_for_nothing()).filter(|used| !used.is_zero())
+        {
+            self.store.sink(payment, used, LEAST_LEFT_S * 1000).await.map_err(unkept)?;
+        }
         // Who leaves has got what was written, which is charged, and kept for it as far as it came.
         let ended = match (ended, &meter) {
-            (Err(Failed { class: FailureClass::Left, .. }), Some(_)) if recording.lock().head.is_some() => {
-                Ok(Bytes::new())
-            }
+            (Err(_), Some(_)) if is_cut && recording.lock().head.is_some() => Ok(Bytes::new()),
             (ended, _) => ended,
         };
         match ended {
             Ok(last) => {
-                let charge = meter.as_ref().map(|meter| meter.amount());
+                let charge = meter.as_ref().map(|meter| meter.charged());
                 self.keep(payment, &recording, &last, charge).await?;
+                if let Some(tab) = tab {
+                    tab.ended(is_cut);
+                }
                 self.charged.notify_one();
-                Ok(Ending::Complete(last))
+                Ok(if is_cut { cut(too_long, meter.as_deref()) } else { Ending::Complete(last) })
             }
             Err(failed) => Err(self.failed(attempt, failed, terms).await?),
         }
@@ -285,9 +330,15 @@ impl Executions {
 }
 
 fn outcome(head: &Head, body: Vec<u8>) -> Outcome {
-    let mut headers = vec![(CONTENT_TYPE.to_owned(), head.content_type.clone())];
-    headers.extend(head.model.clone().map(|model| (MODEL_HEADER.to_owned(), model)));
-    Outcome { status: head.status, headers, body }
+    Outcome { status: head.status, headers: head.headers(), body }
+}
+
+/// The end of a stream that is charged by use, was cut off, and is on disk.
+fn cut(too_long: Option<String>, meter: Option<&Meter>) -> Ending {
+    let Some(detail) = too_long else { return Ending::Complete(Bytes::new()) };
+    let charged = meter.map_or(Amount::ZERO, Meter::charged);
+    let detail = format!("{detail}, and has ended: {charged} base units are charged for what was given");
+    Ending::Failed(Problem::new(Code::StreamEnded, detail))
 }
 
 /// Removes a run from those under way, even if it panics. Those who read are then told that it broke off.

@@ -20,13 +20,22 @@ const LARGEST: u64 = 256 * 1024;
 /// How long a stream runs on that nobody reads.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a stream may take.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 async fn executions() -> (Executions, tempfile::TempDir) {
+    executions_with(LONGEST, 0).await
+}
+
+async fn executions_with(longest: Duration, least_rate: u64) -> (Executions, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(Options::new(folder.path().join("outcomes.db"))).await.unwrap();
     let limits = ExecutionLimits {
         runs: 3,
         leave_grace: GRACE,
         largest_kept: LARGEST,
+        longest,
+        least_rate,
         folder: folder.path().to_owned(),
     };
     (Executions::new(store, limits), folder)

@@ -86,6 +86,13 @@ impl<S: Sale, C: Run> Sale for Target<S, C> {
         }
     }
 
+    fn begins(&self) -> Option<Amount> {
+        match self {
+            Self::Model(request) => request.begins(),
+            Self::Route(routed) => routed.begins(),
+        }
+    }
+
     fn full(&self) -> Option<Problem> {
         match self {
             Self::Model(request) => request.full(),

@@ -19,7 +19,12 @@ pub(crate) struct Event {
     pub(crate) data: Option<Vec<u8>>,
     /// Whether its data stood in a field `error`, as some servers write it.
     pub(crate) is_error: bool,
+    /// Whether its name is one of ours, with which no server may speak.
+    pub(crate) is_ours: bool,
 }
+
+/// Events with such names tell what a stream is paid with.
+const OURS: &[u8] = b"payment-";
 
 /// An event is longer than [`LONGEST_EVENT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,7 @@ pub(crate) struct Events {
     line: Vec<u8>,
     data: Option<Vec<u8>>,
     is_error: bool,
+    is_ours: bool,
     /// Whether the event has a line that is no comment.
     has_fields: bool,
     /// Whether the line ended with a carriage return. A line feed that follows belongs to it.
@@ -103,6 +109,7 @@ impl Events {
             raw: std::mem::take(&mut self.raw),
             data: self.data.take(),
             is_error: std::mem::take(&mut self.is_error),
+            is_ours: std::mem::take(&mut self.is_ours),
         }
     }
 
@@ -123,6 +130,9 @@ impl Events {
             None => (text, &b""[..]),
         };
         let value = value.strip_prefix(b" ").unwrap_or(value);
+        if name == b"event" {
+            self.is_ours = value.starts_with(OURS);
+        }
         if matches!(name, b"data" | b"error") {
             self.is_error |= name == b"error";
             match &mut self.data {

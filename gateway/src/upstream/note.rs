@@ -20,6 +20,8 @@ pub(super) struct Note {
     pub(super) status: Option<String>,
     /// Its choices, if it has a list of them: which they are, and the reason for which each has ended.
     pub(super) choices: Option<Choices>,
+    /// Whether one of them brings a piece of the answer.
+    pub(super) brings: bool,
     /// Whether it has a list of results: embeddings, images, or what was ranked.
     pub(super) has_results: bool,
     /// Whether it holds the content of a message or the output of a response.
@@ -50,7 +52,7 @@ fn document(json: &mut Jiter<'_>, peek: Peek, note: &mut Note, inner: bool) -> J
             "object" => object = word(json, peek)?,
             "status" => note.status = word(json, peek)?,
             "code" => code = status(json, peek)?,
-            "choices" => note.choices = choices(json, peek, &mut note.error)?,
+            "choices" => note.choices = choices(json, peek, (&mut note.error, &mut note.brings))?,
             "data" | "results" => {
                 note.has_results |= peek == Peek::Array;
                 json.known_skip(peek)?;
@@ -119,7 +121,7 @@ fn of_word(word: &str) -> Option<u16> {
 fn choices(
     json: &mut Jiter<'_>,
     peek: Peek,
-    failed: &mut Option<Option<u16>>,
+    (failed, brings): (&mut Option<Option<u16>>, &mut bool),
 ) -> JiterResult<Option<Choices>> {
     if peek != Peek::Array {
         json.known_skip(peek)?;
@@ -133,6 +135,8 @@ fn choices(
                 "index" => index = whole(json, peek)?.unwrap_or_default(),
                 "finish_reason" => reason = word(json, peek)?,
                 "error" => failure(json, peek, failed)?,
+                "text" => *brings |= is_something(json, peek)?,
+                "delta" if peek == Peek::Object => delta(json, peek, brings)?,
                 _ => json.known_skip(peek)?,
             }
             Ok(())
@@ -143,4 +147,34 @@ fn choices(
         Ok(())
     })?;
     Ok(Some(found))
+}
+
+/// What a choice adds: all but the role of who speaks is a piece of the answer.
+fn delta(json: &mut Jiter<'_>, peek: Peek, brings: &mut bool) -> JiterResult<()> {
+    members(json, peek, &mut |json, name, peek| {
+        if name == "role" {
+            return json.known_skip(peek);
+        }
+        *brings |= is_something(json, peek)?;
+        Ok(())
+    })
+}
+
+/// Whether a value is not empty.
+fn is_something(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<bool> {
+    match peek {
+        Peek::String => json.known_str().map(|text| !text.is_empty()),
+        Peek::Array => {
+            let mut any = false;
+            items(json, peek, &mut |json, peek| {
+                any = true;
+                json.known_skip(peek)
+            })?;
+            Ok(any)
+        }
+        peek => {
+            json.known_skip(peek)?;
+            Ok(peek == Peek::Object)
+        }
+    }
 }

@@ -10,8 +10,8 @@ use futures::StreamExt as _;
 use salt402_protocol::{Address, Amount};
 
 use crate::kinds::Api;
-use crate::upstream::beside::Beside;
-use crate::upstream::cost::{event_with_cost, with_cost};
+use crate::upstream::beside::{Beside, Passed};
+use crate::upstream::cost::{event_with_cost, in_event, with_cost};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::frames::Frames;
 use crate::upstream::usage::Counts;
@@ -48,7 +48,9 @@ pub(crate) struct Passing {
     /// `None` once the answer has ended.
     beside: Option<Beside>,
     /// Pieces that can be given.
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Passed>,
+    /// What was seen up to the last piece that was given.
+    given: (Option<Counts>, u64),
     /// What comes last: the event that ends a stream, or all of an answer that is none.
     last: Vec<Bytes>,
     encoding: Option<String>,
@@ -57,6 +59,8 @@ pub(crate) struct Passing {
     seen: Option<(Option<Counts>, u64)>,
     /// The document of the event that has the usage, which is given with its cost.
     usage_event: Option<Bytes>,
+    /// The event that tells what was counted, which is given with the cost.
+    held: Option<Bytes>,
 }
 
 enum Source {
@@ -109,11 +113,13 @@ impl Passing {
             source,
             beside,
             ready: VecDeque::new(),
+            given: (None, 0),
             last: Vec::new(),
             encoding,
             is_stream,
             seen: None,
             usage_event: None,
+            held: None,
         }
     }
 
@@ -122,13 +128,10 @@ impl Passing {
         self.is_stream
     }
 
-    /// The tokens that the server has counted so far, how many pieces of a stream it has written, and whether it has ended.
+    /// The tokens that the server has counted up to what was given, how many pieces of a stream it has written, and whether it has ended.
     pub(crate) fn so_far(&self) -> (Option<Counts>, u64, bool) {
         match (&self.beside, self.seen) {
-            (Some(beside), _) => {
-                let (counts, pieces) = beside.so_far();
-                (counts, pieces, false)
-            }
+            (Some(_), _) => (self.given.0, self.given.1, false),
             (None, seen) => {
                 let (counts, pieces) = seen.unwrap_or_default();
                 (counts, pieces, true)
@@ -142,8 +145,9 @@ impl Passing {
     /// If the server failed, or its answer says that it did.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         loop {
-            if let Some(piece) = self.ready.pop_front() {
-                return Ok(Some(piece));
+            if let Some(Passed { bytes, counts, pieces }) = self.ready.pop_front() {
+                self.given = (counts, pieces);
+                return Ok(Some(bytes));
             }
             let Some(beside) = &mut self.beside else { return Ok(None) };
             if let Some(error) = beside.failure() {
@@ -182,7 +186,10 @@ impl Passing {
             return with_cost(self.last(), cost);
         }
         let event = self.usage_event.take().map(|document| event_with_cost(document, cost));
+        let event = event.or_else(|| self.held.take().map(|event| in_event(&event, cost)));
+        let ends_with_usage = self.api == Api::Responses;
         let last = self.last();
+        let last = if ends_with_usage { in_event(&last, cost) } else { last };
         match event {
             Some(event) => [event, last].concat().into(),
             None => last,
@@ -202,7 +209,7 @@ impl Passing {
     fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError> {
         let Some(beside) = &mut self.beside else { return Ok(()) };
         if self.is_stream {
-            self.ready.extend(beside.push(piece));
+            self.ready.extend(beside.read(piece));
             return Ok(());
         }
         // It may still say that it is none, and then nobody may have got a part of it.
@@ -235,6 +242,7 @@ impl Passing {
             (None, _) => {}
         }
         self.usage_event = seen.usage_event;
+        self.held = seen.held;
         self.last.extend(seen.rest);
         Ok(())
     }

@@ -300,6 +300,8 @@ pub(super) async fn claim(
         wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         usage: None,
         by_use: false,
+        at_least: None,
+        raises: None,
         again_only: false,
         instance: seller.instance,
         client: presented.client,

@@ -168,6 +168,12 @@ codes! {
     /// The voucher was used for another request. The detail says what to sign.
     VoucherUsed = "voucher_used", 402, "The voucher was used before";
 
+    /// The voucher is of another channel than the stream that it was sent for.
+    WrongChannel = "wrong_channel", 402, "The voucher is of another channel";
+    /// The stream is not under way: it has ended, or no voucher came in time that pays for more. Not a 402, so that clients do not pay
+    /// again for what was given.
+    StreamEnded = "stream_ended", 410, "The stream has ended";
+
     /// The channel's opening is not indexed yet, or left the chain.
     ChannelNotSeen = "channel_not_seen", 402, "The channel has not been seen yet";
     /// The channel's indexed state is too old, or some of its past was not read yet.

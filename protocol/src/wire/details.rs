@@ -24,6 +24,12 @@ pub const BINDING_HEADER: &str = "x-payment-binding";
 /// See [`BINDING_HEADER`].
 pub const BINDING_QUOTE: &str = "quote";
 
+/// The request header with which a client asks to pay a stream as it goes, by vouchers of one channel. The only value is
+/// [`STREAM_VOUCHERS`].
+pub const STREAM_HEADER: &str = "x-payment-stream";
+/// See [`STREAM_HEADER`].
+pub const STREAM_VOUCHERS: &str = "vouchers";
+
 /// Everything a payer needs to know to pay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -60,6 +66,9 @@ pub struct PaymentDetails {
     /// The shortest accepted exit delay of a channel, in seconds. Left out if any delay is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels_exit_delay: Option<u64>,
+    /// How much a voucher must allow at least for the stream to begin, in base units, where the client asked to pay it as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_least: Option<Amount>,
     /// The reference to pass to the payment contract.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub reference: B256,
@@ -197,6 +206,7 @@ impl PaymentDetails {
             payment_contract: quote.terms.contract,
             channels_contract: None,
             channels_exit_delay: None,
+            stream_least: None,
             reference: id.reference(),
             quote_id: id,
             expires_at: quote.expires_at,

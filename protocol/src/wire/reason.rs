@@ -226,7 +226,9 @@ impl Code {
             Self::ChannelClosed | Self::ChannelExiting => X402Reason::MissingChannel,
             Self::VoucherInvalid | Self::SignerRequired => X402Reason::VoucherSignature,
             Self::VoucherAboveDeposit => X402Reason::CumulativeExceedsBalance,
-            Self::VoucherTooLow | Self::VoucherUsed => X402Reason::CumulativeAmountMismatch,
+            Self::VoucherTooLow | Self::VoucherUsed | Self::WrongChannel => {
+                X402Reason::CumulativeAmountMismatch
+            }
             Self::IdentityInUse
             | Self::StorageUnavailable
             | Self::FacilitatorBusy
@@ -255,6 +257,7 @@ impl Code {
             | Self::TooManyConnections
             | Self::TooManyBodies
             | Self::OutcomeGone
+            | Self::StreamEnded
             | Self::UpstreamFailed
             | Self::NotServed
             | Self::ModelUnavailable

@@ -147,6 +147,9 @@ fn note_restore(copy: &mut Connection, taken_at_ms: u64, skew: Duration) -> Resu
     .execute(transaction.connection())?;
     query("UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = 0 WHERE state = 'running'")
         .execute(transaction.connection())?;
+    for forget in ["DELETE FROM deliveries", "DELETE FROM delivery_pieces"] {
+        query(forget).execute(transaction.connection())?;
+    }
     transaction.commit()?;
     Ok(Restored { taken_at_ms, refuse_before, closed })
 }

@@ -43,7 +43,7 @@ pub(super) fn taken_at_ms(connection: &mut Connection) -> Result<Option<u64>, St
 
 /// The migrations, from an empty database to this program's schema. A released migration never changes; new ones are
 /// added at the end.
-const MIGRATIONS: [(i64, &str, &str); 36] = [
+const MIGRATIONS: [(i64, &str, &str); 37] = [
     (1, "first", include_str!("../../migrations/0001_first.sql")),
     (2, "policy", include_str!("../../migrations/0002_policy.sql")),
     (3, "incidents", include_str!("../../migrations/0003_incidents.sql")),
@@ -80,6 +80,7 @@ const MIGRATIONS: [(i64, &str, &str); 36] = [
     (34, "accounts", include_str!("../../migrations/0034_accounts.sql")),
     (35, "called valid", include_str!("../../migrations/0035_called_valid.sql")),
     (36, "gas of slots", include_str!("../../migrations/0036_gas_of_slots.sql")),
+    (37, "streams", include_str!("../../migrations/0037_streams.sql")),
 ];
 
 /// What an older database needs besides its new schema, where SQL alone cannot do it. Every start runs it. It finds out

@@ -37,12 +37,34 @@ impl Store {
         send(self.jobs(), charge).await
     }
 
-    /// Gives an authorization up of which nothing was charged: its charge is 0. One that was charged stays as it is.
+    /// Gives an authorization up of which nothing was charged: its charge is what was sunk in it. One that was charged stays as it is.
     ///
     /// # Errors
     /// The database could not be written.
     pub async fn release_charge(&self, payment: PaymentId) -> Result<(), StoreError> {
         send(self.jobs(), Release(payment)).await
+    }
+
+    /// Writes down that a run has used so much, in base units, and that its payer left before it got anything of the answer. What is
+    /// sunk so in a request that is under way is within its ceiling. What a facilitator settles is given up in time to be settled:
+    /// `margin_ms` before it ends.
+    ///
+    /// # Errors
+    /// The database could not be written.
+    pub async fn sink(&self, payment: PaymentId, amount: Amount, margin_ms: u64) -> Result<(), StoreError> {
+        send(self.jobs(), Sink { payment, amount, margin_ms }).await
+    }
+
+    /// What was sunk in a request, in base units.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    pub async fn sunk(&self, payment: PaymentId) -> Result<Amount, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = query("SELECT sunk FROM charges WHERE payment_id = $1")
+            .bind(payment.0.as_slice())
+            .fetch_optional(reader.connection()?)?;
+        row.map_or(Ok(Amount::ZERO), |row| row.amount("sunk"))
     }
 
     /// Writes down that a charge was moved or counted.
@@ -181,7 +203,11 @@ impl Write for NewCharge {
             && !(known.state == ChargeState::Running && self.too_late)
         {
             return Ok(match known.state {
-                ChargeState::Running => Begun::Running { first: false },
+                ChargeState::Running => {
+                    // Vouchers may have raised it.
+                    raise(transaction, self.payment, self.ceiling)?;
+                    Begun::Running { first: false }
+                }
                 _ => Begun::Charged(Box::new(known)),
             });
         }
@@ -262,6 +288,35 @@ fn open_of(
     Ok(open)
 }
 
+/// Writes down that more may be charged of what is under way. What is more already stays.
+pub(super) fn raise(
+    transaction: &mut WriteTransaction<'_>,
+    payment: PaymentId,
+    ceiling: Amount,
+) -> Result<(), StoreError> {
+    query("UPDATE charges SET ceiling = $2 WHERE payment_id = $1 AND state = 'running' AND ceiling < $2")
+        .bind(payment.0.as_slice())
+        .bind(amount_bytes(ceiling).to_vec())
+        .execute(transaction.connection())?;
+    Ok(())
+}
+
+/// Whether so much may be charged of something, which must be under way.
+pub(super) fn check(
+    transaction: &mut WriteTransaction<'_>,
+    payment: PaymentId,
+    amount: Amount,
+) -> Result<(), StoreError> {
+    let known = query("SELECT ceiling FROM charges WHERE payment_id = $1 AND state = 'running'")
+        .bind(payment.0.as_slice())
+        .fetch_optional(transaction.connection())?;
+    let ceiling = known.map(|row| row.amount("ceiling")).transpose()?;
+    match ceiling.filter(|ceiling| amount <= *ceiling) {
+        Some(_) => Ok(()),
+        None => Err(StoreError::AboveCeiling { payment, ceiling: ceiling.unwrap_or(Amount::ZERO), amount }),
+    }
+}
+
 /// Writes down what is charged, with the answer, in its transaction. What was charged before stays.
 pub(super) fn put(
     transaction: &mut WriteTransaction<'_>,
@@ -300,14 +355,14 @@ impl Write for Release {
     }
 }
 
-/// Charges 0 for what was not charged yet.
+/// Charges for what was not charged yet what its runs have used that nobody got an answer of.
 fn give_up(
     transaction: &mut WriteTransaction<'_>,
     payment: PaymentId,
     now_ms: u64,
 ) -> Result<(), StoreError> {
     query(
-        "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2, changed_at_ms = $2
+        "UPDATE charges SET state = 'charged', amount = sunk, due_ms = $2, changed_at_ms = $2
          WHERE payment_id = $1 AND state = 'running'",
     )
     .bind(payment.0.as_slice())
@@ -318,6 +373,35 @@ fn give_up(
         .bind(payment.0.as_slice())
         .execute(transaction.connection())?;
     Ok(())
+}
+
+struct Sink {
+    payment: PaymentId,
+    amount: Amount,
+    margin_ms: u64,
+}
+
+impl Write for Sink {
+    type Output = ();
+
+    const CHANGES_PAYMENTS: bool = false;
+
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        let row = query("SELECT ceiling, sunk FROM charges WHERE payment_id = $1 AND state = 'running'")
+            .bind(self.payment.0.as_slice())
+            .fetch_optional(transaction.connection())?;
+        let Some(row) = row else { return Ok(()) };
+        let sunk = Amount(row.amount("sunk")?.0.saturating_add(self.amount.0)).min(row.amount("ceiling")?);
+        query(
+            "UPDATE charges SET sunk = $2, due_ms = CASE WHEN question IS NULL THEN due_ms ELSE MAX(ends_at_ms - $3, 0) END
+             WHERE payment_id = $1",
+        )
+        .bind(self.payment.0.as_slice())
+        .bind(amount_bytes(sunk).to_vec())
+        .bind(bound(self.margin_ms))
+        .execute(transaction.connection())?;
+        Ok(())
+    }
 }
 
 /// What became of a charge. One that is settled stays so, and so does one that was written off, unless it was moved after all.

@@ -6,6 +6,7 @@ mod captures;
 mod charges;
 mod charges_written_off;
 mod claim;
+mod deliveries;
 pub(crate) mod exposure;
 mod exposure_sums;
 pub(crate) mod kept_for;

@@ -3,7 +3,7 @@
 use salt402_protocol::{Amount, PaymentId};
 
 use crate::engine::{Columns, SyncConnection, Write, WriteTransaction, bound, clock, query, send};
-use crate::grants::charges;
+use crate::grants::{charges, deliveries};
 use crate::rows::StoreError;
 use crate::store::Store;
 
@@ -145,14 +145,14 @@ fn stored_of(row: &impl Columns) -> Result<StoredOutcome, StoreError> {
     Ok(StoredOutcome::Kept { outcome, kept_at_ms: row.number("stored_at_ms")? })
 }
 
-struct Put {
-    payment: PaymentId,
-    outcome: Outcome,
+pub(super) struct Put {
+    pub(super) payment: PaymentId,
+    pub(super) outcome: Outcome,
     /// Whether only that it was given is noted.
-    evicted: bool,
+    pub(super) evicted: bool,
     /// What is charged, where that is known with the response.
-    charge: Option<Amount>,
-    now_ms: u64,
+    pub(super) charge: Option<Amount>,
+    pub(super) now_ms: u64,
 }
 
 impl Write for Put {
@@ -178,6 +178,7 @@ impl Write for Put {
         .execute(transaction.connection())?;
         if let Some(amount) = self.charge {
             charges::put(transaction, self.payment, amount, self.now_ms)?;
+            deliveries::forget(transaction, self.payment)?;
         }
         query("DELETE FROM unserved WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())

@@ -102,6 +102,21 @@ impl std::fmt::Debug for Charge {
     }
 }
 
+/// A piece of a stream that is paid as it goes, and is about to be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPiece {
+    /// The payment that authorizes it.
+    pub payment: PaymentId,
+    /// The headers of the answer. Those of its first piece stay.
+    pub headers: Vec<(String, String)>,
+    /// The piece.
+    pub bytes: Vec<u8>,
+    /// What all that was given costs with it, in base units.
+    pub amount: Amount,
+    /// Whether it is kept. What came before is not kept without it.
+    pub keeps: bool,
+}
+
 /// How far a charge is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargeState {

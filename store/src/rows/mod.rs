@@ -16,7 +16,7 @@ pub(crate) use account::{
     NewDraw,
 };
 pub(crate) use block::{Block, Cursor, HaltKind, Placed, Stand, Stretch};
-pub(crate) use charge::{Begun, Captured, Charge, ChargeState, NewCapture, NewCharge, OpenCharges};
+pub(crate) use charge::{Begun, Captured, Charge, ChargeState, NewCapture, NewCharge, NewPiece, OpenCharges};
 pub(crate) use claim::{ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};
 pub(crate) use error::StoreError;
 pub(crate) use payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};

@@ -30,6 +30,11 @@ pub struct NewVoucher {
     /// Whether what was used is charged afterwards, by [`Store::capture`](crate::Store::capture). Until then the price is reserved, and
     /// nothing of it can be claimed.
     pub by_use: bool,
+    /// With `by_use`, how much it must allow at least, in base units: then the grant is over what it allows, up to the price. `None`: it
+    /// must allow all of the price.
+    pub at_least: Option<Amount>,
+    /// The grant that it raises. `None`: it is for a grant of its own.
+    pub raises: Option<PaymentId>,
     /// The request that is to be granted.
     pub request: RequestDigest,
     /// Who claims. The same claimant with the same request gets the same grant again.
@@ -109,6 +114,17 @@ pub enum VoucherResult {
     Used(VoucherAccount),
     /// The voucher's ceiling is not above that of the last one, or not by as much as the price.
     TooLow(VoucherAccount),
+    /// The same of one that need not allow all of the price.
+    AllowsTooLittle {
+        /// What was accepted of the channel.
+        account: Box<VoucherAccount>,
+        /// How much more it must allow at least, in base units.
+        more: Amount,
+    },
+    /// It was to raise a grant on a voucher of this channel.
+    OtherChannel(B256),
+    /// It was to raise what is no grant under way that vouchers raise.
+    NotUnderWay,
 }
 
 /// Why the stored state of a channel may be out of date. Time or the operator ends each of these.
@@ -170,6 +186,8 @@ pub struct VoucherGrant {
     pub price: Amount,
     /// Whether what was used is charged afterwards.
     pub by_use: bool,
+    /// What the request may cost at the most, in base units, where further vouchers may raise the price. `None`: nothing raises it.
+    pub most: Option<Amount>,
     /// The account after it.
     pub account: VoucherAccount,
     /// The channel.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
 use salt402_store::{
-    Begun, Captured, ChargeState, NewCapture, NewCharge, NewReservation, OpenCharges, Options, Outcome,
-    Reserved, Store, StoreError, StoredOutcome, backup, restore,
+    Begun, Captured, ChargeState, NewCapture, NewCharge, NewPiece, NewReservation, OpenCharges, Options,
+    Outcome, Reserved, Store, StoreError, StoredOutcome, backup, restore,
 };
 
 use crate::support::{CHAIN, Fixture};
@@ -291,4 +291,81 @@ async fn a_signature_of_which_nothing_is_charged_stands_in_for_no_later_one() {
     }
     let Reserved::Kept(kept) = fixture.store.reserve(shown(2)).await.unwrap() else { panic!() };
     assert_eq!(kept.payment, id(2));
+}
+
+/// What is given of a stream that is paid as it goes is on disk before it is given, with what it costs.
+#[tokio::test]
+async fn what_was_given_of_a_stream_that_nobody_runs_any_more_is_its_answer_and_is_charged() {
+    let mut fixture = Fixture::new().await;
+    let give = async |fixture: &Fixture, payment, text: &str, units, keeps| {
+        let headers = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
+        let (bytes, amount) = (text.as_bytes().to_vec(), amount(units));
+        fixture.store.deliver(NewPiece { payment: id(payment), headers, bytes, amount, keeps }).await
+    };
+    assert!(
+        matches!(give(&fixture, 1, "a", 0, true).await, Err(StoreError::AboveCeiling { .. })),
+        "nothing runs"
+    );
+    for payment in 1..=4 {
+        begin(&fixture, NewCharge { question: None, ..new(payment) }).await;
+    }
+    give(&fixture, 1, "one ", 60, true).await.unwrap();
+    assert!(matches!(give(&fixture, 1, "two", 101, true).await, Err(StoreError::AboveCeiling { .. })));
+    fixture.store.raise_charge(id(1), amount(120)).await.unwrap();
+    fixture.store.raise_charge(id(1), amount(90)).await.unwrap();
+    give(&fixture, 1, "two", 101, true).await.unwrap();
+    give(&fixture, 2, "long", 5, true).await.unwrap();
+    give(&fixture, 2, "er", 6, false).await.unwrap();
+    give(&fixture, 2, "still", 7, true).await.unwrap();
+    give(&fixture, 3, "whole", 5, true).await.unwrap();
+    fixture.store.put_charged_outcome(id(3), answer(), Some(amount(4))).await.unwrap();
+    fixture.reopen().await;
+    assert_eq!(fixture.store.open_deliveries(None, 9).await.unwrap(), [id(1), id(2)]);
+    assert_eq!(fixture.store.open_deliveries(Some(id(1)), 9).await.unwrap(), [id(2)]);
+
+    for (payment, given) in [(1, true), (2, true), (3, false), (4, false), (1, false)] {
+        assert_eq!(fixture.store.end_delivery(id(payment)).await.unwrap(), given, "{payment}");
+    }
+    let charges = [(ChargeState::Charged, 101), (ChargeState::Charged, 7), (ChargeState::Charged, 4)];
+    for (payment, (state, units)) in (1..).zip(charges) {
+        assert_eq!(stands(&fixture, payment).await, (state, Some(amount(units))), "{payment}");
+    }
+    assert_eq!(stands(&fixture, 4).await, (ChargeState::Running, None));
+    let Some(StoredOutcome::Kept { outcome, .. }) = fixture.store.outcome(id(1)).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        (outcome.body.as_slice(), outcome.headers[0].1.as_str()),
+        (&b"one two"[..], "text/event-stream")
+    );
+    assert_eq!(fixture.store.outcome(id(2)).await.unwrap(), Some(StoredOutcome::Evicted), "it was too long");
+    assert!(give(&fixture, 1, "more", 102, true).await.is_err(), "it has ended");
+    assert!(fixture.store.open_deliveries(None, 9).await.unwrap().is_empty());
+}
+
+/// Whoever leaves before it got anything of an answer pays for what was read for it.
+#[tokio::test]
+async fn what_was_sunk_in_a_request_is_charged_where_it_is_given_up_and_in_time_to_be_settled() {
+    let mut fixture = Fixture::new().await;
+    for payment in [1, 2] {
+        begin(&fixture, new(payment)).await;
+    }
+    begin(&fixture, NewCharge { question: None, ..new(3) }).await;
+    for (payment, units) in [(1, 60), (2, 30), (2, 5), (3, 60), (3, 60), (9, 1)] {
+        fixture.store.sink(id(payment), amount(units), 300).await.unwrap();
+    }
+    fixture.reopen().await;
+    for (payment, units) in [(1, 60), (2, 35), (3, 100), (9, 0)] {
+        assert_eq!(fixture.store.sunk(id(payment)).await.unwrap(), amount(units), "{payment}");
+    }
+    // What a facilitator settles ends before its signature does.
+    assert_eq!(fixture.store.ended_charges(700, 9).await.unwrap(), [id(1), id(2)]);
+    assert_eq!(fixture.store.ended_charges(699, 9).await.unwrap(), []);
+    assert_eq!(fixture.store.ended_charges(1_000, 9).await.unwrap().len(), 3);
+    fixture.store.release_charge(id(1)).await.unwrap();
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Charged, Some(amount(60))));
+    // With an answer, whoever charges it counts what was sunk.
+    fixture.store.put_charged_outcome(id(2), answer(), Some(amount(40))).await.unwrap();
+    fixture.store.sink(id(2), amount(9), 300).await.unwrap();
+    assert_eq!(stands(&fixture, 2).await, (ChargeState::Charged, Some(amount(40))));
 }

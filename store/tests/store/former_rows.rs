@@ -57,6 +57,8 @@ fn voucher(ceiling: u64, price: u64, by_use: bool) -> NewVoucher {
         asset: Asset::Native,
         price: amount(price),
         by_use,
+        at_least: None,
+        raises: None,
         request: RequestDigest(B256::from(U256::from(ceiling))),
         claimant: "shop".into(),
         holder: Default::default(),

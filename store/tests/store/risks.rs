@@ -78,6 +78,8 @@ fn new_voucher(channel: B256, ceiling: u64, price: u64, after_loss: u64) -> NewV
         asset: Asset::Native,
         price: amount(price),
         by_use: false,
+        at_least: None,
+        raises: None,
         request,
         claimant: "shop".into(),
         holder: Default::default(),

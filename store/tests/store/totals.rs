@@ -51,6 +51,8 @@ async fn show(store: &Store, of: usize, ceiling: u64, price: u64) {
         asset: asset(of),
         price: amount(price),
         by_use: false,
+        at_least: None,
+        raises: None,
         request: RequestDigest(numbered(channel[0], ceiling)),
         claimant: "shop".into(),
         holder: Default::default(),

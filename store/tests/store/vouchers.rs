@@ -60,6 +60,8 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         asset: Asset::Native,
         price: amount(price),
         by_use: false,
+        at_least: None,
+        raises: None,
         request: RequestDigest(B256::repeat_byte(request)),
         claimant: "shop".into(),
         holder: Default::default(),
@@ -812,6 +814,63 @@ async fn of_a_voucher_by_use_what_was_used_is_charged_and_the_rest_pays_for_the_
     let again = fixture.store.accept_voucher(voucher(51, 3, 3)).await.unwrap();
     let VoucherResult::Granted(grant) = again else { panic!("{again:?}") };
     assert_eq!((grant.by_use, grant.first, grant.price), (true, false, amount(34)));
+}
+
+/// A stream is paid as it goes: one voucher begins it, and further ones raise what it may cost.
+#[tokio::test]
+async fn a_voucher_that_allows_a_part_is_raised_by_the_next_ones_of_its_channel() {
+    let mut fixture = open(100).await;
+    let account = |ceiling, spent, reserved| VoucherAccount {
+        ceiling: amount(ceiling),
+        spent: amount(spent),
+        reserved: amount(reserved),
+    };
+    let begins = |ceiling, request| NewVoucher { at_least: Some(amount(10)), ..by_use(ceiling, 40, request) };
+    let name = |ceiling| voucher(ceiling, 0, 0).voucher.payment_id(CHAIN, CONTRACT);
+    let raises = |ceiling, grant, least| NewVoucher {
+        at_least: Some(amount(least)),
+        raises: Some(name(grant)),
+        ..by_use(ceiling, 40, 1)
+    };
+    let told =
+        async |fixture: &Fixture, new: NewVoucher| match fixture.store.accept_voucher(new).await.unwrap() {
+            VoucherResult::Granted(grant) => {
+                Ok((grant.payment, grant.first, grant.price, grant.most.unwrap(), grant.account))
+            }
+            refused => Err(refused),
+        };
+    let little =
+        |account, more| VoucherResult::AllowsTooLittle { account: Box::new(account), more: amount(more) };
+    assert_eq!(told(&fixture, begins(9, 1)).await, Err(little(account(0, 0, 0), 10)));
+    let first = |first, price| (name(15), first, amount(price), amount(40));
+    let with = |(payment, first, price, most), account| Ok((payment, first, price, most, account));
+    assert_eq!(told(&fixture, begins(15, 1)).await, with(first(true, 15), account(15, 0, 15)));
+    assert_eq!(told(&fixture, begins(15, 1)).await, with(first(false, 15), account(15, 0, 15)));
+
+    // What is not above the last one, allows too little, or raises nothing, is taken nothing of.
+    assert_eq!(told(&fixture, raises(15, 15, 16)).await, Err(little(account(15, 0, 15), 1)));
+    assert_eq!(told(&fixture, raises(19, 15, 20)).await, Err(little(account(15, 0, 15), 5)));
+    assert_eq!(told(&fixture, raises(30, 77, 20)).await, Err(VoucherResult::NotUnderWay));
+    let strangers = NewVoucher { claimant: "another".into(), ..raises(30, 15, 20) };
+    assert_eq!(told(&fixture, strangers).await, Err(VoucherResult::NotUnderWay));
+    assert_eq!(show(&fixture, voucher(16, 1, 2)).await, Ok(true), "another request of the channel");
+
+    // 16 are used and reserved: what is signed beyond that is for the stream.
+    assert_eq!(told(&fixture, raises(21, 15, 20)).await, with(first(true, 20), account(21, 1, 20)));
+    fixture.reopen().await;
+    assert_eq!(told(&fixture, raises(21, 15, 20)).await, with(first(false, 20), account(21, 1, 20)));
+    assert_eq!(show(&fixture, by_use(21, 40, 3)).await, Err(VoucherResult::TooLow(account(21, 1, 20))));
+    // Up to its most, and then no more is taken.
+    assert_eq!(told(&fixture, raises(60, 15, 21)).await, with(first(true, 40), account(60, 1, 40)));
+    assert_eq!(told(&fixture, raises(61, 15, 40)).await, with(first(false, 40), account(60, 1, 40)));
+    assert_eq!(capture(&fixture, 15, 41).await, Captured::AboveCeiling(amount(40)));
+    assert_eq!(capture(&fixture, 15, 23).await, Captured::Done { amount: amount(23), settled: false });
+    assert_eq!(told(&fixture, raises(61, 15, 40)).await, Err(VoucherResult::NotUnderWay), "it has ended");
+    assert_eq!(fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap()[0].account, account(60, 24, 0));
+    // A voucher that was used for a request raises no other.
+    assert_eq!(told(&fixture, begins(61, 4)).await.unwrap().2, amount(37));
+    let used = NewVoucher { request: voucher(0, 0, 4).request, ..raises(16, 61, 38) };
+    assert_eq!(told(&fixture, used).await, Err(VoucherResult::Used(account(61, 24, 37))));
 }
 
 #[tokio::test]

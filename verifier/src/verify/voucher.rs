@@ -1,7 +1,7 @@
 //! Vouchers as proofs: one look at the index and, if asked, the grant.
 
 use salt402_http::clock::now_ms;
-use salt402_protocol::api::{ClaimView, PaymentView, Verdict, VerifyRequest};
+use salt402_protocol::api::{ClaimView, PaymentView, TabView, Verdict, VerifyRequest};
 use salt402_protocol::voucher::VoucherFigures;
 use salt402_protocol::{Address, Amount, Code, Problem, Quote, Voucher};
 use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherGrant, VoucherResult};
@@ -61,7 +61,8 @@ pub(crate) async fn attempt_voucher(
     }
     // The same request is always answered, whatever the limits.
     let account = (chain.chain, grant.descriptor.payer);
-    let admission = if grant.first {
+    // What raises a grant is no payment of its own.
+    let admission = if grant.first && new.raises.is_none() {
         let admitted = verifier.accounts.admit(account, grant.payment, Instant::now());
         admitted.map_err(|(code, wait)| limited(code, wait))?
     } else {
@@ -74,16 +75,22 @@ pub(crate) async fn attempt_voucher(
         withdraw(verifier, admission);
     }
     let result = result.map_err(internal)?;
-    metrics::counter!("salt402_voucher_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(&result))
+    metrics::counter!("salt402_voucher_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(&result, new.raises.is_some()))
         .increment(1);
     let VoucherResult::Granted(grant) = result else { return Ok(refused(&result, &new, chain)) };
-    if grant.first {
+    if grant.first && new.raises.is_none() {
         metrics::counter!("salt402_claims_total").increment(1);
     }
-    let by_use = grant.by_use;
-    let claim =
-        grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first: grant.first, claimed_at_ms, by_use });
+    let (first, by_use, tab) = (grant.first, grant.by_use, tab(&grant));
+    let claim = grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first, claimed_at_ms, by_use, tab });
     Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim })
+}
+
+/// How a channel stands whose further vouchers raise what a grant may cost.
+fn tab(grant: &VoucherGrant) -> Option<Box<TabView>> {
+    let VoucherAccount { ceiling, .. } = grant.account;
+    let (used, deposit) = (grant.account.used(), grant.deposit);
+    grant.most.map(|most| Box::new(TabView { most, highest: ceiling, used, deposit }))
 }
 
 /// The question to the store, or what is wrong with the voucher whatever the store holds.
@@ -134,6 +141,8 @@ fn new_voucher(
         asset: asked.asset,
         price: price(verifier, request, quote, chain, now / 1000)?,
         by_use: request.by_use,
+        at_least: request.at_least.filter(|_| request.by_use),
+        raises: request.raises.filter(|_| request.by_use),
         request: asked.request_digest,
         claimant: request.claimant.clone(),
         holder: verifier.leases.holder(&request.claimant, request.instance),
@@ -264,6 +273,18 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
         VoucherResult::TooLow(account) => {
             no(Code::VoucherTooLow, format!("{} is signed; {}", new.voucher.ceiling, next(account, new)))
         }
+        VoucherResult::AllowsTooLittle { account, more } => {
+            let figures = VoucherFigures::new(account.ceiling, account.used(), *more);
+            no(Code::VoucherTooLow, format!("{} is signed; {figures}", new.voucher.ceiling))
+        }
+        VoucherResult::OtherChannel(channel) => no(
+            Code::WrongChannel,
+            format!("the stream is paid from channel {channel}, and the voucher is of {}", new.voucher.channel),
+        ),
+        VoucherResult::NotUnderWay => no(
+            Code::StreamEnded,
+            "no stream of this request is under way that the voucher could pay more of: nothing was taken of it".into(),
+        ),
     }
 }
 
@@ -331,8 +352,9 @@ fn next(account: &VoucherAccount, new: &NewVoucher) -> VoucherFigures {
     VoucherFigures::new(account.ceiling, account.used(), new.price)
 }
 
-fn outcome(result: &VoucherResult) -> &'static str {
+fn outcome(result: &VoucherResult, raises: bool) -> &'static str {
     match result {
+        VoucherResult::Granted(grant) if grant.first && raises => "raised",
         VoucherResult::Granted(grant) if grant.first => "first",
         VoucherResult::Granted(_) => "again",
         VoucherResult::UnknownChannel => "not_on_chain",
@@ -354,7 +376,9 @@ fn outcome(result: &VoucherResult) -> &'static str {
         VoucherResult::AboveDeposit(_) => "above_deposit",
         VoucherResult::TooShallow { .. } => "too_shallow",
         VoucherResult::Used(_) => "used",
-        VoucherResult::TooLow(_) => "too_low",
+        VoucherResult::TooLow(_) | VoucherResult::AllowsTooLittle { .. } => "too_low",
+        VoucherResult::OtherChannel(_) => "other_channel",
+        VoucherResult::NotUnderWay => "not_under_way",
     }
 }
 

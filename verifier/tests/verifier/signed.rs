@@ -148,6 +148,8 @@ fn presented(signed: Option<&str>) -> Presented {
         signed: signed.map(|signed| Arc::new(SignedPayment::X402(SignedHeader::read(signed).unwrap()))),
         receipt: None,
         base: None,
+        as_it_goes: false,
+        at_least: None,
     }
 }
 

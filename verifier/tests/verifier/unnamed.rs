@@ -43,6 +43,8 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
         signed: None,
         receipt: None,
         base: None,
+        as_it_goes: false,
+        at_least: None,
         proof: Some(Proof::Transaction { hash: B256::repeat_byte(SHOWN), ordinal }),
         quote: None,
         secret: false,

@@ -224,6 +224,50 @@ async fn settled(written: &AtomicU32) -> u64 {
     }
 }
 
+/// A reader that takes a byte now and then holds no place at a model server.
+#[tokio::test(start_paused = true)]
+async fn readers_that_are_too_slow_are_waited_for_no_more_and_get_all_of_it() {
+    const ALL: u64 = LARGEST - 1;
+    let (executions, _folder) = executions_with(LONGEST, 1024).await;
+    let written = Arc::new(AtomicU32::new(0));
+    let mut slow = reader(executions.stream(purchase(true), long(ALL, BLOCK, Arc::clone(&written))).await);
+    // As much as it must take lets the run wait for it.
+    let first = slow.next().await.unwrap().unwrap();
+    let is_running = || executions.running.lock().unwrap().contains_key(&PAYMENT);
+    sleep(Duration::from_secs(9 + first.len() as u64 / 1024)).await;
+    assert!(is_running());
+    while is_running() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    let (rest, end) = rest(&mut slow).await;
+    assert_eq!((first.len() + rest.len(), end), (ALL as usize + 1, None));
+    assert!(is_numbered(&rest[..rest.len() - 1], first.len() as u64));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_too_long_after_it_has_begun_ends_and_is_run_again() {
+    let (executions, _folder) = executions_with(Duration::from_secs(5), 0).await;
+    let (script, run) = scripted();
+    let streamed = executions.stream(purchase(true), run);
+    let written = async {
+        // It has not begun.
+        sleep(Duration::from_secs(60)).await;
+        script.write("one").await;
+        script
+    };
+    let (given, script) = tokio::join!(streamed, written);
+    let mut given = reader(given);
+    assert_eq!(given.next().await.unwrap().unwrap(), "one");
+    let told = given.next().await.unwrap().unwrap_err();
+    assert!(told.code == Code::UpstreamFailed && told.detail.contains("longer than 5 s"), "{}", told.detail);
+    assert!(script.pieces.is_closed(), "it is stopped");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(
+        rest(&mut reader(executions.stream(purchase(false), pieces(&["a", "b"])).await)).await.0,
+        b"ab"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_a_bounded_number_of_bytes_ahead_of_its_fastest_reader_and_waits_for_no_slower_one() {
     const ALL: u64 = LARGEST - 1;

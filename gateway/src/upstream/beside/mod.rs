@@ -30,6 +30,8 @@ pub struct Beside {
     strips_usage: bool,
     /// Whether the event that has the usage alone is held back, to be given with its cost.
     holds_usage: bool,
+    /// Whether events that tell what was counted are held back until the end, to be given with the cost.
+    tells_cost: bool,
     form: Form,
     usage: Counts,
     error: Option<UpstreamError>,
@@ -52,8 +54,20 @@ struct Progress {
     pieces: u64,
     /// The document of the event that has the usage, which is held back.
     usage: Option<Bytes>,
+    /// An event that tells what was counted, as it came, which is held back.
+    held: Option<Bytes>,
     /// The event that ends it, and what came after.
     rest: Option<Vec<u8>>,
+}
+
+/// A piece that passes.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) bytes: Bytes,
+    /// The tokens that the server has counted up to it.
+    pub(crate) counts: Option<Counts>,
+    /// How many pieces of the answer it has streamed, with this one.
+    pub(crate) pieces: u64,
 }
 
 /// What an answer said.
@@ -63,6 +77,8 @@ pub struct Seen {
     pub rest: Option<Bytes>,
     /// The document of the event that has the usage alone, where that is held back.
     pub(crate) usage_event: Option<Bytes>,
+    /// The event that tells what was counted, as it came, where that is held back.
+    pub(crate) held: Option<Bytes>,
     /// The tokens that the server counted.
     pub(crate) usage: Option<Counts>,
     /// Whether the answer came to its end.
@@ -76,6 +92,8 @@ enum Verdict {
     Passes,
     /// It is the usage that the client did not ask for.
     Stripped,
+    /// It tells what was counted, and waits for the cost.
+    Held,
     /// It ends the stream.
     Ends,
 }
@@ -89,18 +107,32 @@ impl Beside {
         } else {
             Form::Whole { pieces: Vec::new(), length: 0 }
         };
-        Self { api, strips_usage, holds_usage: false, form, usage: Counts::default(), error: None }
+        Self {
+            api,
+            strips_usage,
+            holds_usage: false,
+            tells_cost: false,
+            form,
+            usage: Counts::default(),
+            error: None,
+        }
     }
 
     /// The same, where the usage that the client asked for is held back, to be given with its cost.
     #[must_use]
     pub(crate) fn holding_usage(mut self, holds: bool) -> Self {
         self.holds_usage = holds && !self.strips_usage;
+        self.tells_cost = holds;
         self
     }
 
     /// Reads a piece. Returns what the client gets now: bytes as they came.
     pub fn push(&mut self, piece: Bytes) -> Vec<Bytes> {
+        self.read(piece).into_iter().map(|passed| passed.bytes).collect()
+    }
+
+    /// The same, each with what was seen up to there.
+    pub(crate) fn read(&mut self, piece: Bytes) -> Vec<Passed> {
         if self.error.is_some() {
             return Vec::new();
         }
@@ -113,7 +145,7 @@ impl Beside {
                     return Vec::new();
                 }
                 pieces.push(piece.clone());
-                return vec![piece];
+                return vec![Passed { bytes: piece, counts: None, pieces: 0 }];
             }
             Form::Stream { events, .. } => {
                 if events.push(&piece, &mut read).is_err() {
@@ -158,7 +190,7 @@ impl Beside {
     }
 
     /// Judges events. Returns the bytes of those that pass.
-    fn pass(&mut self, events: Vec<Event>) -> Vec<Bytes> {
+    fn pass(&mut self, events: Vec<Event>) -> Vec<Passed> {
         let mut passed = Vec::new();
         for event in events {
             let Form::Stream { progress, .. } = &mut self.form else { break };
@@ -166,9 +198,24 @@ impl Beside {
                 hold(rest, &event.raw);
                 continue;
             }
-            let strips = self.strips_usage || self.holds_usage;
+            // Nobody but the gateway speaks so.
+            if event.is_ours {
+                continue;
+            }
+            let strips = (self.strips_usage || self.holds_usage, self.tells_cost);
             match judge(self.api, strips, &event, progress, &mut self.usage) {
-                Ok(Verdict::Passes) => passed.extend(event.raw),
+                Ok(Verdict::Held) => {
+                    // Another came before.
+                    let before = progress.held.replace(event.raw.concat().into());
+                    let (counts, pieces) = (self.usage.ended(), progress.pieces);
+                    passed.extend(before.map(|bytes| Passed { bytes, counts, pieces }));
+                }
+                Ok(Verdict::Passes) => {
+                    let held = progress.held.take();
+                    let (counts, pieces) = (self.usage.ended(), progress.pieces);
+                    let raw = held.into_iter().chain(event.raw);
+                    passed.extend(raw.map(|bytes| Passed { bytes, counts, pieces }));
+                }
                 Ok(Verdict::Stripped) => progress.usage = event.data.map(Bytes::from),
                 Ok(Verdict::Ends) => hold(progress.rest.insert(Vec::new()), &event.raw),
                 Err(error) => {
@@ -183,13 +230,13 @@ impl Beside {
     fn end_stream(mut self, events: Events, mut progress: Progress) -> Seen {
         let mut last = None;
         if self.error.is_none()
-            && let Some(event) = events.end()
+            && let Some(event) = events.end().filter(|event| !event.is_ours)
         {
             match &mut progress.rest {
                 Some(rest) => hold(rest, &event.raw),
                 None => match judge(
                     self.api,
-                    self.strips_usage || self.holds_usage,
+                    (self.strips_usage || self.holds_usage, false),
                     &event,
                     &mut progress,
                     &mut self.usage,
@@ -208,7 +255,8 @@ impl Beside {
         let rest = progress.rest.into_iter().chain(last).flatten().collect::<Vec<u8>>();
         let rest = (finished && !rest.is_empty()).then(|| rest.into());
         let usage_event = progress.usage.filter(|_| self.holds_usage);
-        Seen { rest, usage_event, usage: self.usage.ended(), finished, error: self.error }
+        let held = progress.held;
+        Seen { rest, usage_event, held, usage: self.usage.ended(), finished, error: self.error }
     }
 
     fn end_document(self, body: &[u8]) -> Seen {
@@ -252,7 +300,7 @@ fn hold(rest: &mut Vec<u8>, raw: &[Bytes]) {
 
 fn judge(
     api: Api,
-    strips_usage: bool,
+    (strips_usage, holds_usage): (bool, bool),
     event: &Event,
     progress: &mut Progress,
     usage: &mut Counts,
@@ -297,8 +345,13 @@ fn judge(
         _ => {}
     }
     let choices = note.choices.unwrap_or_default();
-    if !choices.is_empty() || note.kind.as_deref().is_some_and(|kind| kind.ends_with("delta")) {
+    let of_kind = |kind: &str| kind.ends_with("delta") && kind != "message_delta";
+    if note.brings || note.kind.as_deref().is_some_and(of_kind) {
         progress.pieces += 1;
+    }
+    // It tells what was counted, and is told with the cost.
+    if holds_usage && api == Api::Messages && counts && note.kind.as_deref() == Some("message_delta") {
+        return Ok(Verdict::Held);
     }
     if choices.is_empty() && counts && strips_usage && matches!(api, Api::Chat | Api::Completions) {
         return Ok(Verdict::Stripped);

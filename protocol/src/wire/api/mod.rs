@@ -21,5 +21,5 @@ pub use crate::wire::api::status::{
 };
 pub use crate::wire::api::verify::{
     ClaimView, LeaseRequest, LeaseResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
-    RefundView, Requirement, Usage, Verdict, VerifyRequest,
+    RefundView, Requirement, TabView, Usage, Verdict, VerifyRequest,
 };

@@ -117,6 +117,14 @@ pub struct VerifyRequest {
     /// Other payments are charged as they were made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_use: bool,
+    /// With `by_use`, how much a voucher must allow at least, in base units, if it need not allow all of it. The claim is then over what
+    /// the voucher allows, up to the amount, and further vouchers may raise it (`raises`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<Amount>,
+    /// The payment of an earlier claim of this request that the voucher raises, if it is one that was made with `at_least`. The answer
+    /// is about that payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raises: Option<PaymentId>,
     /// Which process of the claimant asks, if each claim must be run by one process only. That process must hold the
     /// name (`POST /v1/leases`), or nobody may hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -242,7 +250,7 @@ pub struct PaymentView {
 }
 
 /// A claim. Only a claim grants a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClaimView {
     /// True for the first claim of a payment. False if the same request presents the same proof again.
@@ -252,6 +260,23 @@ pub struct ClaimView {
     /// Whether the payment's amount is the most that may be charged, and what was used is charged afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_use: bool,
+    /// Where further vouchers may raise the payment's amount: up to what, and how their channel stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tab: Option<Box<TabView>>,
+}
+
+/// What a claim may cost that further vouchers raise, and how their channel stands. All of it in base units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TabView {
+    /// What the request may cost at the most.
+    pub most: Amount,
+    /// The highest accepted ceiling of the channel.
+    pub highest: Amount,
+    /// What its requests have cost, with what is reserved for those under way.
+    pub used: Amount,
+    /// Everything that was ever deposited, as far as the index knows.
+    pub deposit: Amount,
 }
 
 /// `GET /v1/payments/{tx}`: the indexed payments of a transaction.

@@ -59,6 +59,7 @@ pub(super) struct Known {
     pub(super) claimed_at_ms: u64,
     pub(super) price: Amount,
     pub(super) by_use: bool,
+    pub(super) most: Option<Amount>,
 }
 
 /// Whether the channel was opened before a time, in whatever block.
@@ -90,7 +91,7 @@ const FACTS: &str = concat!("
            EXISTS (SELECT 1 FROM channel_closings x
                    WHERE x.chain_id = ?1 AND x.contract = ?2 AND x.channel = ?3) AS closing,
            l.renewals, l.instance, v.ceiling, v.spent, v.reserved, v.counted_asset, v.counted, k.request_digest, k.claimant,
-           k.claimed_at_ms, g.price, g.by_use
+           k.claimed_at_ms, g.price, g.by_use, g.most
     FROM chains c
     LEFT JOIN vouchers v ON v.chain_id = ?1 AND v.contract = ?2 AND v.channel = ?3
     LEFT JOIN voucher_grants g ON g.payment_id = ?4
@@ -168,6 +169,7 @@ impl Known {
             claimed_at_ms: row.number("claimed_at_ms")?,
             price: row.amount("price")?,
             by_use: row.flag("by_use")?,
+            most: row.maybe_hash("most")?.map(|_| row.amount("most")).transpose()?,
         }))
     }
 }

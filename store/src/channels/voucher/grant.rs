@@ -27,8 +27,8 @@ const CLAIM: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 const GRANT: &str = "
-    INSERT INTO voucher_grants (payment_id, chain_id, contract, channel, ceiling, price, by_use)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    INSERT INTO voucher_grants (payment_id, chain_id, contract, channel, ceiling, price, by_use, most)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 impl Write for NewVoucher {
     type Output = VoucherResult;
@@ -54,7 +54,9 @@ impl Write for NewVoucher {
                 credits.write(transaction.connection(), credit)?;
             }
             grant.claimed_at_ms = Some(self.now_ms);
-            count_claim(transaction, self.chain);
+            if self.raises.is_none() {
+                count_claim(transaction, self.chain);
+            }
         }
         Ok(result)
     }
@@ -111,55 +113,79 @@ impl NewVoucher {
         if let Some(lease) = facts.lease.filter(|lease| self.holder.is_shut_out_by(lease)) {
             return Ok(VoucherResult::HeldElsewhere(lease));
         }
-        let Facts { descriptor, opening, account, .. } = *facts;
-        let payment = self.voucher.payment_id(self.chain, self.contract);
-        let grant = |first, claimed_at_ms, (price, by_use), account| {
-            let deposit = facts.state.deposit;
-            let contract = self.contract;
-            let grant = VoucherGrant {
-                payment,
-                contract,
-                first,
-                claimed_at_ms,
-                price,
-                by_use,
-                account,
-                descriptor,
-                opening,
-                deposit,
-            };
-            VoucherResult::Granted(Box::new(grant))
-        };
+        if let Some(grant) = self.raises {
+            return self.raise(grant, facts, connection);
+        }
+        let account = facts.account;
         if let Some(known) = &facts.known {
             let ours = known.request == self.request.0 && known.claimant == self.claimant;
             if !ours {
                 return Ok(VoucherResult::Used(account));
             }
-            return Ok(grant(false, Some(known.claimed_at_ms), (known.price, known.by_use), account));
+            let grant = self.grant(facts, account);
+            return Ok(VoucherResult::Granted(Box::new(VoucherGrant {
+                first: false,
+                claimed_at_ms: Some(known.claimed_at_ms),
+                price: known.price,
+                by_use: known.by_use,
+                most: known.most,
+                ..grant
+            })));
         }
-        if let Some(operator) = descriptor.operator.filter(|operator| !self.operators.contains(operator)) {
-            return Ok(VoucherResult::StrangeOperator(operator));
-        }
-        if descriptor.exit_delay < self.least_exit_delay {
-            return Ok(VoucherResult::LeavesTooSoon(descriptor.exit_delay));
-        }
-        if let Some(refusal) = self.unfunded(facts, connection)? {
+        if let Some(refusal) = self.unaccepted(facts, connection)? {
             return Ok(refusal);
         }
-        let ceiling = self.voucher.ceiling;
-        let used = account.spent.checked_add(account.reserved).and_then(|used| used.checked_add(self.price));
-        if used.is_none_or(|used| ceiling <= account.ceiling || ceiling < used) {
-            return Ok(VoucherResult::TooLow(account));
-        }
+        let least = self.at_least.filter(|_| self.by_use).map(|least| least.min(self.price));
+        let Some(price) = self.allows(&account, (Amount::ZERO, least.unwrap_or(self.price), self.price))
+        else {
+            return Ok(match least {
+                Some(more) => VoucherResult::AllowsTooLittle { account: Box::new(account), more },
+                None => VoucherResult::TooLow(account),
+            });
+        };
         // Neither can be more than the sum of both.
         let VoucherAccount { spent, reserved, .. } = account;
-        let more = |sum: Amount| Amount(sum.0.saturating_add(self.price.0));
+        let (ceiling, more) = (self.voucher.ceiling, |sum: Amount| Amount(sum.0.saturating_add(price.0)));
         let account = if self.by_use {
             VoucherAccount { ceiling, spent, reserved: more(reserved) }
         } else {
             VoucherAccount { ceiling, spent: more(spent), reserved }
         };
-        Ok(grant(true, None, (self.price, self.by_use), account))
+        let grant = self.grant(facts, account);
+        Ok(VoucherResult::Granted(Box::new(VoucherGrant { price, most: least.map(|_| self.price), ..grant })))
+    }
+
+    /// A new grant over all of the price, with which the account is so.
+    pub(super) fn grant(&self, facts: &Facts, account: VoucherAccount) -> VoucherGrant {
+        VoucherGrant {
+            payment: self.voucher.payment_id(self.chain, self.contract),
+            contract: self.contract,
+            first: true,
+            claimed_at_ms: None,
+            price: self.price,
+            by_use: self.by_use,
+            most: None,
+            account,
+            descriptor: facts.descriptor,
+            opening: facts.opening,
+            deposit: facts.state.deposit,
+        }
+    }
+
+    /// Why no new voucher of the channel is taken. `None` if it is.
+    pub(super) fn unaccepted(
+        &self,
+        facts: &Facts,
+        connection: &SyncConnection<'_>,
+    ) -> Result<Option<VoucherResult>, StoreError> {
+        let descriptor = &facts.descriptor;
+        if let Some(operator) = descriptor.operator.filter(|operator| !self.operators.contains(operator)) {
+            return Ok(Some(VoucherResult::StrangeOperator(operator)));
+        }
+        if descriptor.exit_delay < self.least_exit_delay {
+            return Ok(Some(VoucherResult::LeavesTooSoon(descriptor.exit_delay)));
+        }
+        self.unfunded(facts, connection)
     }
 
     /// Whether the channel is another's.
@@ -197,6 +223,9 @@ impl NewVoucher {
             share.map(|(_, amount)| amount_bytes(amount)),
             amount_bytes(grant.account.reserved),
         ])?;
+        if self.raises.is_some() {
+            return self.note_raise(grant, &connection);
+        }
         connection.prepare_cached(CLAIM)?.execute(params![
             grant.payment.0.as_slice(),
             chain_id(self.chain),
@@ -214,8 +243,9 @@ impl NewVoucher {
             self.contract.as_slice(),
             self.voucher.channel.as_slice(),
             amount_bytes(self.voucher.ceiling),
-            amount_bytes(self.price),
+            amount_bytes(grant.price),
             self.by_use,
+            grant.most.map(amount_bytes),
         ])?;
         Ok(())
     }

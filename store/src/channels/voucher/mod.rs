@@ -5,6 +5,7 @@ mod facts;
 mod freshness;
 mod funding;
 mod grant;
+mod raise;
 
 use salt402_protocol::{Address, ChainId};
 

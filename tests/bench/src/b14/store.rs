@@ -310,6 +310,8 @@ fn voucher(number: u64, round: u64) -> NewVoucher {
         asset: Asset::Native,
         price: amount(100),
         by_use: false,
+        at_least: None,
+        raises: None,
         request: RequestDigest(channel(number)),
         claimant: "bench".into(),
         holder: Default::default(),

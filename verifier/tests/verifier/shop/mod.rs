@@ -387,6 +387,8 @@ pub(crate) fn proof(transaction: u8, request: u8, amount: u64) -> VerifyRequest 
         wait_ms: 0,
         usage: None,
         by_use: false,
+        at_least: None,
+        raises: None,
         again_only: false,
         instance: None,
         client: None,
