@@ -114,9 +114,10 @@ test-rust: contracts proxies servers terminal ## Test the crates, and the whole 
 	@# Twice as many as there are cores: a test of the whole stack mostly waits for blocks.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(getconf _NPROCESSORS_ONLN) * 2 ))} cargo test --locked --workspace
 
-# Everything of x402's that the tests use is pinned, and lies in ignored folders of tests/clients.
+# Everything of others' that the tests use is pinned, and lies in ignored folders of tests/clients.
+SDKS := tests/clients/sdks
 .PHONY: clients
-clients: tests/clients/node_modules/.stamp tests/clients/v1/node_modules/.stamp tests/clients/.venv/.stamp ## Install x402's own clients, servers and facilitator
+clients: tests/clients/node_modules/.stamp tests/clients/v1/node_modules/.stamp tests/clients/thirdweb/node_modules/.stamp $(SDKS)/node_modules/.stamp tests/clients/.venv/.stamp ## Install x402's own clients, servers and facilitator, and other clients that pay
 	@cargo build --locked --quiet --manifest-path tests/clients/reqwest/Cargo.toml
 
 .PHONY: x402-rs
@@ -133,17 +134,21 @@ tests/clients/v1/node_modules/.stamp: tests/clients/v1/package-lock.json tests/c
 		echo "installing x402's packages of version 1 from npm" && \
 		npm ci --prefix tests/clients/v1 --ignore-scripts --no-audit --no-fund && sha256sum $< >$@; fi
 
+tests/clients/thirdweb/node_modules/.stamp: tests/clients/thirdweb/package-lock.json tests/clients/thirdweb/package.json
+	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
+		echo "installing thirdweb from npm: minutes, once" && \
+		npm ci --prefix tests/clients/thirdweb --legacy-peer-deps --ignore-scripts --no-audit --no-fund && sha256sum $< >$@; fi
+
 tests/clients/.venv/.stamp: tests/clients/requirements.txt | venv
 	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
 		echo "installing x402's packages from PyPI" && python3 -m venv --clear $(@D) && \
 		$(@D)/bin/pip install --quiet --require-hashes --requirement $< && sha256sum $< >$@; fi
 
 .PHONY: test-clients
-test-clients: contracts clients build ## x402's own clients pay its servers through its own facilitator (FACILITATOR=salt402: through ours), and our gateway
+test-clients: contracts clients curl caddy build ## Every client that there is pays our gateway (docs/clients.md), and x402's pay its servers through its own facilitator (FACILITATOR=salt402: through ours)
 	node --test --test-concurrency=1 tests/clients/*.test.mjs
 
 # The official SDKs that ask the gateway, pinned in folders of their own.
-SDKS := tests/clients/sdks
 $(SDKS)/node_modules/.stamp: $(SDKS)/package-lock.json $(SDKS)/package.json
 	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
 		echo "installing SDKs from npm" && \

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Response, Uri, header};
 use salt402_http::clock::now_s;
 use salt402_http::{
     Caller, Target, address_limited, address_wait, malformed_parameter, problem_response, read_json,
-    read_query,
+    read_json_of_payer, read_query,
 };
 use salt402_paywall::openapi::PaymentHeaders;
 use salt402_paywall::{
@@ -99,8 +99,13 @@ async fn sell(gateway: &Arc<Inner>, request: Request) -> Result<Response<Body>, 
     let presented = Presented::of(&parts)?;
     gateway.lease.check()?;
     let target = Target::of(&parts.uri, parts.version)?.as_str().to_owned();
-    let body =
-        read_json(Request::from_parts(parts, body), gateway.body_limit).await.map_err(|fault| fault.0)?;
+    let request = Request::from_parts(parts, body);
+    let read_body = if presented.pays() {
+        read_json_of_payer(request, gateway.body_limit).await
+    } else {
+        read_json(request, gateway.body_limit).await
+    };
+    let body = read_body.map_err(|fault| fault.0)?;
     let Asked { order, unsold } = asked(keys, target, &body.bytes)?;
     if let Some(problem) = unkept(gateway).or_else(|| unsold.clone().filter(|_| !presented.pays())) {
         return Err(problem);

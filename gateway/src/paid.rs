@@ -8,9 +8,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use salt402_http::clock::since_ms;
-use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
+use salt402_http::{
+    BodyReservation, PAYMENT, Target, no_store, read_json, read_json_of_payer, server_timing, vary,
+};
 use salt402_paywall::{
-    Authorized, Begun, Decision, Granted, Moved, Order, Paywall, Presented, quote_required,
+    Authorized, Begun, Decision, Granted, Moved, Order, Paywall, Presented, quote_required, shows_payment,
 };
 use salt402_protocol::api::{ClaimView, PaymentView, TabView};
 use salt402_protocol::{Amount, Code, Problem, Proof};
@@ -235,7 +237,12 @@ pub(crate) async fn understand<S>(
 ) -> Result<(Reading<S>, BodyReservation), Problem> {
     let method = request.method().as_str().to_owned();
     let path = Target::of(request.uri(), request.version())?.as_str().to_owned();
-    let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
+    let read_body = if shows_payment(request.headers()) {
+        read_json_of_payer(request, gateway.body_limit).await
+    } else {
+        read_json(request, gateway.body_limit).await
+    };
+    let body = read_body.map_err(|fault| fault.0)?;
     read(&gateway.catalogue, method, path, &body.bytes).map(|reading| (reading, body.reservation))
 }
 

@@ -42,10 +42,23 @@ pub struct HeldBody {
 
 /// Reads a body that declares itself JSON, up to `limit` bytes, within its listener's [`BodyBudget`].
 pub async fn read_json(request: Request<Body>, limit: usize) -> Result<HeldBody, Fault> {
+    read_declared(request, limit, |kind| kind.is_some_and(is_json)).await
+}
+
+/// The same of a request that shows a payment. Some clients lose the headers of the request when they send it again with one
+/// (`x402-fetch`, thirdweb): then the body is called text, or nothing.
+pub async fn read_json_of_payer(request: Request<Body>, limit: usize) -> Result<HeldBody, Fault> {
+    read_declared(request, limit, |kind| kind.is_none_or(|kind| is_json(kind) || is_text(kind))).await
+}
+
+async fn read_declared(
+    request: Request<Body>,
+    limit: usize,
+    is_taken: fn(Option<&str>) -> bool,
+) -> Result<HeldBody, Fault> {
     let headers = request.headers();
     let kind = one_value(headers, header::CONTENT_TYPE.as_str());
-    let json = kind.is_ok_and(|kind| kind.is_some_and(is_json));
-    if !json {
+    if !kind.is_ok_and(is_taken) {
         let detail = "send one header Content-Type: application/json; the text is UTF-8 and no other";
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
@@ -137,9 +150,17 @@ pub fn one_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a st
 
 /// JSON is UTF-8 (RFC 8259). A charset that says so is superfluous, and one that says otherwise is another reading.
 fn is_json(kind: &str) -> bool {
+    is_utf8(kind, "application/json")
+}
+
+fn is_text(kind: &str) -> bool {
+    is_utf8(kind, "text/plain")
+}
+
+fn is_utf8(kind: &str, wanted: &str) -> bool {
     let mut parts = kind.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
-    essence.eq_ignore_ascii_case("application/json")
+    essence.eq_ignore_ascii_case(wanted)
         && parts.all(|parameter| {
             let charset = parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
             charset.is_none_or(|(_, value)| value.trim_matches('"').eq_ignore_ascii_case("utf-8"))

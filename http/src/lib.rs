@@ -24,7 +24,7 @@ pub use answer::{
 };
 pub use header_names::{method_override, refuse_lookalikes};
 pub use html::{escaped, wants_page};
-pub use input::{HeldBody, StrictJson, one_value, paced_body, read_body, read_json};
+pub use input::{HeldBody, StrictJson, one_value, paced_body, read_body, read_json, read_json_of_payer};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use query::{malformed_parameter, read_query};
 pub use rate::{Bucket, Rate, Recent};

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use alloy_primitives::{Bytes, U256, hex};
 use alloy_sol_types::{SolCall as _, SolValue as _, sol};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::StatusCode;
 use salt402_protocol::foreign::MULTICALL3;
 use salt402_protocol::{Address, B256};
 use salt402_tests::x402::{FACILITATOR, Terms, X402Payer};
-use salt402_tests::{Facilitating, FacilitatorOptions, PAYEE};
+use salt402_tests::{Facilitating, FacilitatorOptions, PAYEE, StackOptions, inference};
 use serde_json::{Value, json};
 
 use crate::SALT402;
+use crate::signed::{is_final, required};
 
 /// Anvil's first account.
 const SOMEBODY: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
@@ -47,11 +50,16 @@ struct Wallets {
 
 impl Wallets {
     async fn start() -> Self {
-        let mut stand = Facilitating::prepare(SALT402, FacilitatorOptions::default()).await;
+        Self::start_with(StackOptions::default()).await
+    }
+
+    async fn start_with(stack: StackOptions) -> Self {
+        let options = FacilitatorOptions { stack, ..FacilitatorOptions::default() };
+        let mut stand = Facilitating::prepare(SALT402, options.clone()).await;
         let factory = stand.stack.anvil.create("WalletFactory", &[]).await;
         let other = stand.stack.anvil.create("WalletFactory", &[]).await;
         let chain = format!("factories = [\"{factory}\"]");
-        stand.configure(&FacilitatorOptions { chain, ..Default::default() });
+        stand.configure(&FacilitatorOptions { chain, ..options });
         stand.up().await;
         Self { stand, factory, other, owner: X402Payer::new() }
     }
@@ -134,6 +142,55 @@ async fn a_wallet_pays_before_it_exists_and_is_created_by_the_transaction_that_s
     let metrics = stand.stack.get(&format!("{}/metrics", stand.stack.verifier)).await;
     assert_eq!(metrics.status, StatusCode::OK);
     assert!(!metrics.body.contains("outcome=\"failed\""), "{}", metrics.body);
+}
+
+/// What a gateway is paid by a wallet that is created with the payment is seen, claimed and answered as all else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_does_not_exist_yet_pays_at_a_gateway_and_once() {
+    // Wrapped SALT takes signatures of keys alone.
+    let asset = "asset = \"SALT_TOKEN\"\nasset_symbol = \"SALT\"\nasset_decimals = 18";
+    let signatures = "[payment.signatures]\ndomain_name = \"Salt\"";
+    let stack = StackOptions { payment: format!("{asset}\n{signatures}"), ..StackOptions::default() };
+    let wallets = Wallets::start_with(stack).await;
+    let stand = &wallets.stand;
+    let wallet = wallets.wallet(wallets.factory, 1).await;
+    let data = transferCall { to: wallet, amount: U256::from(1_000_000) }.abi_encode();
+    stand.call_as(wallets.owner.address, stand.salt.address, data, 0).await;
+
+    let shown = async |body: &Value, number: u64| {
+        let asked = required(&stand.stack.infer(body, &[]).await);
+        let accepted = &asked["accepts"][0];
+        let price: u128 = accepted["amount"].as_str().unwrap().parse().unwrap();
+        let signed = X402Payer::wallet(wallet).eip3009(&stand.salt, &Terms::new(payee(), price, number));
+        let mut sent = wrapped(signed, wallets.factory, &wallets.create(1))["paymentPayload"].take();
+        sent["accepted"] = accepted.clone();
+        sent["resource"] = asked["resource"].clone();
+        (STANDARD.encode(sent.to_string()), price)
+    };
+    let ask =
+        async |body: &Value, signed: &str| stand.stack.infer(body, &[("payment-signature", signed)]).await;
+
+    let (one, two) = (inference("of a new wallet"), inference("of the wallet again"));
+    let (signed, price) = shown(&one, 1).await;
+    let paid = ask(&one, &signed).await;
+    assert_eq!(paid.status, StatusCode::OK, "{}", paid.body);
+    assert!(wallets.exists(wallet).await);
+    let told = STANDARD.decode(paid.headers["payment-response"].to_str().unwrap()).unwrap();
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told["payer"].as_str().map(str::to_lowercase), Some(wallet.to_string().to_lowercase()));
+    assert_eq!(wallets.sent_to(&told).await, MULTICALL3);
+    assert_eq!(stand.paid(&stand.salt).await, price);
+    // The same again, another signature for the same, and the same for something else.
+    assert_eq!(ask(&one, &signed).await.body, paid.body);
+    let (again, _) = shown(&one, 2).await;
+    assert_eq!(ask(&one, &again).await.body, paid.body);
+    is_final(&ask(&two, &signed).await, "signature_used");
+    assert_eq!((stand.paid(&stand.salt).await, stand.stack.upstream.asked()), (price, 1));
+    // Now it is there, and pays without being created.
+    let (signed, _) = shown(&two, 3).await;
+    let paid = ask(&two, &signed).await;
+    assert_eq!(paid.status, StatusCode::OK, "{}", paid.body);
+    assert_eq!((stand.paid(&stand.salt).await, stand.stack.upstream.asked()), (2 * price, 2));
 }
 
 /// T9, T14: whoever pays for the gas calls nothing that it was not told to, and nothing that does not pay.

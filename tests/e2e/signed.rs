@@ -222,6 +222,33 @@ async fn a_payment_that_was_sent_when_the_process_was_killed_is_served_for_the_s
     assert_eq!(stand.stack.upstream.asked(), 2);
 }
 
+/// x402-fetch and thirdweb send their second request without the headers of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_body_is_read_as_json_where_its_client_has_lost_its_type() {
+    let stand = stand().await;
+    let url = format!("{}/v1/inference", stand.stack.gateway);
+    for (number, kind) in [(1, Some("text/plain;charset=UTF-8")), (2, None)] {
+        let body = inference(&format!("lost {number}"));
+        let required = required(&stand.stack.infer(&body, &[]).await);
+        let signed = sign(&X402Payer::new(), &stand.wrapped, &required, number);
+        let ask = async |kind: Option<&str>, signed: Option<&str>| {
+            let mut request = stand.stack.client.post(&url).body(body.to_string());
+            for (name, value) in [("content-type", kind), ("payment-signature", signed)] {
+                if let Some(value) = value {
+                    request = request.header(name, value);
+                }
+            }
+            request.send().await.unwrap().status()
+        };
+        // A page may send that without being asked first, so without a payment it is not read.
+        assert_eq!(ask(kind, None).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        for other in ["text/html", "text/plain;charset=latin1", "application/x-www-form-urlencoded"] {
+            assert_eq!(ask(Some(other), Some(&signed)).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{other}");
+        }
+        assert_eq!(ask(kind, Some(&signed)).await, StatusCode::OK, "{kind:?}");
+    }
+}
+
 /// Whoever is told of a success serves for it. So nobody is told but the server to which its payer showed it, though the whole
 /// signature can be read in the mempool.
 #[tokio::test(flavor = "multi_thread")]

@@ -2,14 +2,9 @@
 import { ExactEvmSchemeV1 } from "@x402/evm/v1";
 import { wrapFetchWithPayment, x402Client } from "@x402/fetch";
 import { privateKeyToAccount } from "viem/accounts";
-import { allowedAssets, body, carryOut, key } from "./orders.mjs";
+import { allowedAssets, key } from "./orders.mjs";
 
 const client = new x402Client()
   .setSpendControls({ allowedAssets: allowedAssets.map((allowed) => ({ ...allowed, network: "base-sepolia" })) })
   .registerV1("base-sepolia", new ExactEvmSchemeV1(privateKeyToAccount(key)));
-const pay = wrapFetchWithPayment(fetch, client);
-const posted = body && { method: "POST", headers: { "content-type": "application/json" }, body };
-await carryOut(async (url) => {
-  const response = await pay(url, posted);
-  return { status: response.status, body: await response.text(), header: (name) => response.headers.get(name) };
-});
+export default wrapFetchWithPayment(fetch, client);

@@ -2,16 +2,16 @@
 
 import asyncio
 
-from orders import CONTENT, METHOD, ORDERS, tell, with_schemes
+from orders import asks, tell, with_schemes
 from x402 import x402Client
 from x402.http.clients import x402HttpxClient
 
 
 async def main():
     async with x402HttpxClient(with_schemes(x402Client()), trust_env=False) as client:
-        for url in ORDERS["urls"]:
+        for method, url, body, headers in asks():
             try:
-                tell(url, response=await client.request(METHOD, url, **CONTENT))
+                tell(url, response=await client.request(method, url, content=body, headers=headers))
             except Exception as error:
                 tell(url, error=error)
 

@@ -11,9 +11,11 @@ from x402.mechanisms.evm.upto import UptoEvmClientScheme
 ORDERS = json.load(sys.stdin)
 
 
-# What is asked of each address: GET, or a POST of a body of JSON.
-METHOD = "POST" if ORDERS.get("body") else "GET"
-CONTENT = {"content": ORDERS["body"], "headers": {"content-type": "application/json"}} if ORDERS.get("body") else {}
+def asks():
+    """Each address with the method and the body of JSON with which it is asked, and its headers."""
+    bodies = ORDERS.get("bodies") or [ORDERS.get("body")] * len(ORDERS["urls"])
+    for url, body in zip(ORDERS["urls"], bodies):
+        yield ("POST", url, body, {"content-type": "application/json"}) if body else ("GET", url, None, {})
 
 
 def with_schemes(client):
@@ -46,4 +48,9 @@ def tell(url, response=None, error=None):
             "paymentResponse": response.headers.get("payment-response"),
             "paymentRequired": response.headers.get("payment-required"),
         }
+    say(line)
+
+
+def say(line):
+    """Writes a line of JSON."""
     print(json.dumps(line), flush=True)

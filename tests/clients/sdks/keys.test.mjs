@@ -1,4 +1,5 @@
-// The official SDKs of OpenAI and Anthropic are customers with a base address and an API key alone: nothing in them pays.
+// The official SDKs of OpenAI and Anthropic, LiteLLM and LangChain are customers with a base address and an API key alone: nothing in them
+// pays.
 //
 //   make test-sdks
 import assert from "node:assert/strict";
@@ -10,7 +11,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { secondFacilitator as payee } from "../support/accounts.mjs";
 import { startAnvil } from "../support/anvil.mjs";
-import { freePort, root, start } from "../support/children.mjs";
+import { freePort, here, lines, root, start } from "../support/children.mjs";
 import { deploy } from "../support/contracts.mjs";
 import { startModelServer, WORDS } from "./model-server.mjs";
 
@@ -124,6 +125,25 @@ asks("@anthropic-ai/sdk, with its header", async (name) => {
 asks("@anthropic-ai/sdk, with a token as Claude Code has it", async (name) => {
   const asked = claude({ apiKey: null, authToken: key });
   return asked.messages.stream({ model: MODEL, max_tokens: 16, messages: messages(name) }).finalText();
+});
+
+test("openai, litellm, langchain and anthropic for Python, plain and streamed", { timeout: 300_000 }, async () => {
+  const charges = async () => {
+    const told = await fetch(`${gateway}/v1/balance/history?limit=1000`, { headers: { authorization: `Bearer ${key}` } });
+    return (await told.json()).entries.filter(({ kind, reserved }) => kind === "charge" && !reserved).length;
+  };
+  const before = { charges: await charges(), asked: server.asked.length };
+  const python = join(here, "sdks/.venv/bin/python");
+  const answers = await lines(python, [join(here, "sdks/sdks.py")], { gateway, model: MODEL, api_key: key });
+  assert.equal(answers.length, 9);
+  for (const answer of answers) assert.deepEqual(answer, { sdk: answer.sdk, text: TEXT });
+  const asked = server.asked.slice(before.asked);
+  assert.equal(asked.length, answers.length);
+  for (const { headers } of asked) for (const name of ["authorization", "x-api-key"]) assert.equal(headers[name], undefined, name);
+  // Each charge is written after its answer.
+  const are = async () => (await charges()) - before.charges;
+  for (let tries = 0; (await are()) < answers.length && tries < 100; tries += 1) await new Promise((done) => setTimeout(done, 50));
+  assert.equal(await are(), answers.length);
 });
 
 test("a wrong key and a low balance are said in the SDKs' own errors", { timeout: 60_000 }, async () => {

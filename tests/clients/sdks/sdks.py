@@ -1,4 +1,5 @@
-"""The official SDKs for Python, each plain and streamed. Reads where the gateway is as JSON, and writes a line of JSON for each answer."""
+"""The official SDKs for Python, each plain and streamed. Reads where the gateway is as JSON, and writes a line of JSON for each answer. With
+`api_key` they have a base address and that key alone; else each request is paid for by a transport."""
 
 import json
 import os
@@ -16,12 +17,18 @@ from langchain_openai import ChatOpenAI
 from paying_transport import paying_transport
 
 at = json.load(sys.stdin)
-payer = at["key"], at["rpc"], at["chain_id"], int(at["most"])
-client = httpx.Client(transport=paying_transport(httpx, *payer), timeout=60)
 base, model = f"{at['gateway']}/v1", at["model"]
-ai = openai.OpenAI(base_url=base, api_key="none", http_client=client)
-claude = anthropic.Anthropic(base_url=at["gateway"], api_key="none", http_client=httpx2.Client(transport=paying_transport(httpx2, *payer)))
-chain = ChatOpenAI(base_url=base, api_key="none", model=model, http_client=client)
+if "api_key" in at:
+    key, over, over2, lite = at["api_key"], {}, {}, {"api_base": base, "api_key": at["api_key"]}
+else:
+    payer = at["key"], at["rpc"], at["chain_id"], int(at["most"])
+    key = "none"
+    over = {"http_client": httpx.Client(transport=paying_transport(httpx, *payer), timeout=60)}
+    over2 = {"http_client": httpx2.Client(transport=paying_transport(httpx2, *payer))}
+    lite = {"client": openai.OpenAI(base_url=base, api_key=key, **over)}
+ai = openai.OpenAI(base_url=base, api_key=key, **over)
+claude = anthropic.Anthropic(base_url=at["gateway"], api_key=key, **over2)
+chain = ChatOpenAI(base_url=base, api_key=key, model=model, **over)
 
 
 def messages(name):
@@ -43,11 +50,11 @@ def openai_responses_streamed(name):
 
 
 def litellm_plain(name):
-    return litellm.completion(f"openai/{model}", messages(name), client=ai).choices[0].message.content
+    return litellm.completion(f"openai/{model}", messages(name), **lite).choices[0].message.content
 
 
 def litellm_streamed(name):
-    chunks = litellm.completion(f"openai/{model}", messages(name), client=ai, stream=True)
+    chunks = litellm.completion(f"openai/{model}", messages(name), stream=True, **lite)
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
 
 

@@ -53,30 +53,43 @@ export async function startOurs(sites) {
   return started(sites, (ports) => configuration(sites, ports));
 }
 
+/** All dialects in which a 402 can say how to pay. */
+const DIALECTS = ["x402", "x402-v1", "mpp", "payment-headers", "requirements-header", "nested-body", "masken"];
+
 /**
- * Starts the whole: the facilitator, and a gateway that sells a model's answers on one of the chains, paid by signatures.
+ * Where, in what and for how much something is sold.
+ *
+ * @typedef {object} Sale
+ * @property {number} chain - The chain id.
+ * @property {import("./stand.mjs").Token} token - What signed payments are in.
+ * @property {string} payee - Who is paid.
+ * @property {string} price - In whole coins or tokens of 18 decimals.
+ * @property {boolean} [native] - Prices are in the coin, and `token` is its wrapped form.
+ * @property {"eip3009" | "permit2"} [method] - How the token is moved.
+ * @property {string[]} [dialects] - In which a 402 says how to pay, where that is not all.
+ * @property {string} [upto] - Each token has this price besides, and what was used is charged.
+ * @property {(price: string) => string} [sells] - What is sold, as the configuration has it. Left out: the model `demo`, of the program itself.
+ */
+
+/**
+ * Starts the whole: the facilitator, and a gateway that sells a model's answers on one of the chains, paid by signatures and by transactions.
  *
  * @param {Record<number, import("./stand.mjs").Site>} sites - The chains.
- * @param {{ chain: number, token: import("./stand.mjs").Token, payee: string, price: string, native?: boolean, method?: string,
- *   dialects?: string[], upto?: string }} sale -
- *   Where, in what and for how much in whole coins or tokens of 18 decimals. `native`: prices are in the coin, and `token` is its
- *   wrapped form. `dialects`: in which a 402 says how to pay, where that is not all. `upto`: each token has this price besides, and what
- *   was used is charged.
- * @returns {Promise<{ url: string, gateway: string, stop: () => Promise<void> }>} The facilitator's and the gateway's address, and
- *   how to end it.
+ * @param {Sale} sale - What is sold.
+ * @returns {Promise<{ url: string, gateway: string, verifier: string, stop: () => Promise<void>, kill: () => Promise<void>, up: () => Promise<void> }>}
+ *   The facilitator's, the gateway's and the verifier's address, how to end it, and how to end it as a crash does and to start it again.
  * @throws {Error} With what it said, if it is not ready within a minute.
  */
 export async function startGateway(sites, sale) {
-  const { chain, token, payee, price, native = false, method = "eip3009", dialects, upto } = sale;
+  const { chain, token, payee, price, native = false, method = "eip3009", dialects = DIALECTS, upto, sells = sellsDemo } = sale;
   const gateway = await freePort();
   const asset = native ? "" : `asset = "${token.address}"\nasset_symbol = "TOKEN"\nasset_decimals = 18\n`;
   const unit = native ? "SALT" : "TOKEN";
-  const each = upto ? `charge = "used"\nprice_per_token = "${upto} ${unit}"` : "";
   const text = (ports) => `${configuration(sites, ports)}
 [payment]
 chain = "anvil-${chain}"
 payee = "${payee}"
-${dialects ? `dialects = ${JSON.stringify(dialects)}` : ""}
+dialects = ${JSON.stringify(dialects)}
 ${asset}
 [payment.signatures]
 token = "${token.address}"
@@ -87,22 +100,27 @@ upto = ${Boolean(upto)}
 
 [gateway]
 listen = "127.0.0.1:${gateway}"
+${sells(`"${price} ${unit}"`, upto && `"${upto} ${unit}"`)}
+`;
+  const { url, verifier, stop, kill, up } = await started(sites, text);
+  const address = `http://127.0.0.1:${gateway}`;
+  const ready = async () => {
+    for (let tries = 0; tries < 600; tries += 1) {
+      if (await fetch(`${address}/readyz`).then((answer) => answer.ok, () => false)) return;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await stop();
+    throw new Error(`the gateway at ${address} is not ready`);
+  };
+  await ready();
+  return { url, gateway: address, verifier, stop, kill, up: () => up().then(ready) };
+}
 
+const sellsDemo = (price, each) => `
 [gateway.models.demo]
 upstream = "demo"
-price_per_request = "${price} ${unit}"
-${each}
-`;
-  const { url, stop } = await started(sites, text);
-  const address = `http://127.0.0.1:${gateway}`;
-  for (let tries = 0; tries < 600; tries += 1) {
-    const ready = await fetch(`${address}/readyz`).then((answer) => answer.ok, () => false);
-    if (ready) return { url, gateway: address, stop };
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  await stop();
-  throw new Error(`the gateway at ${address} is not ready`);
-}
+price_per_request = ${price}
+${each ? `charge = "used"\nprice_per_token = ${each}` : ""}`;
 
 async function started(sites, text) {
   const folder = join(root, "scratch/clients", `salt402-${process.pid}`);
@@ -113,21 +131,27 @@ async function started(sites, text) {
   writeFileSync(config, text(ports));
   const binary = process.env.SALT402 ?? join(root, "target/debug/salt402");
   const env = { SALT402_FACILITATOR_KEY: ours.key };
-  const { stop: end, hasEnded, said } = await start(binary, ["up", "--config", config], { env, label: binary });
-  const stop = async () => {
-    await end();
-    rmSync(folder, { recursive: true, force: true });
-  };
   const url = `http://127.0.0.1:${ports.facilitator}`;
   const networks = Object.values(sites).map(({ anvil }) => anvil.network);
-  for (let tries = 0; tries < 600 && !hasEnded(); tries += 1) {
-    const supported = await fetch(`${url}/supported`).then(
-      (answer) => answer.json(),
-      () => undefined,
-    );
-    if (networks.every((network) => supported?.kinds?.some((kind) => kind.network === network))) return { url, stop };
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  await stop();
-  throw new Error(`${binary} offers not all of ${networks.join(", ")}:\n${said.join("\n")}`);
+  let running;
+  const kill = () => running.stop();
+  const stop = async () => {
+    await kill();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const up = async () => {
+    running = await start(binary, ["up", "--config", config], { env, label: binary });
+    for (let tries = 0; tries < 600 && !running.hasEnded(); tries += 1) {
+      const supported = await fetch(`${url}/supported`).then(
+        (answer) => answer.json(),
+        () => undefined,
+      );
+      if (networks.every((network) => supported?.kinds?.some((kind) => kind.network === network))) return;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await stop();
+    throw new Error(`${binary} offers not all of ${networks.join(", ")}:\n${running.said.join("\n")}`);
+  };
+  await up();
+  return { url, verifier: `http://127.0.0.1:${ports.verifier}`, stop, kill, up };
 }

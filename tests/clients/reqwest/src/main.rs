@@ -1,8 +1,7 @@
 //! Pays with the crate `x402-reqwest`, unmodified.
 //!
-//! Reads JSON from standard input: `{"key": "0x…", "urls": ["http://…"]}`, and `body` where one is to be posted. Asks each
-//! address in turn, and writes one line of
-//! JSON for each: the status, the body, and the header `PAYMENT-RESPONSE`, or the error.
+//! Reads JSON from standard input: `{"key": "0x…", "urls": ["http://…"]}`, and `body` where one is to be posted, or `bodies`. Asks each
+//! address in turn, and writes one line of JSON for each: the status, the body, and the header `PAYMENT-RESPONSE`, or the error.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -24,6 +23,8 @@ struct Orders {
     urls: Vec<String>,
     /// What is posted to each, as JSON. `None`: they are asked by GET.
     body: Option<String>,
+    /// The same, where each address has its own.
+    bodies: Option<Vec<Option<String>>>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,8 +35,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .register(V2Eip155ExactClient::new(signer.clone()))
         .register(V2Eip155UptoClient::new(signer));
     let client = reqwest::Client::builder().no_proxy().build()?.with_payments(schemes).build();
-    for url in orders.urls {
-        let answer = match asked(&client, &url, orders.body.as_ref()).send().await {
+    for (index, url) in orders.urls.into_iter().enumerate() {
+        let own = orders.bodies.as_ref().map(|bodies| bodies.get(index).and_then(Option::as_ref));
+        let answer = match asked(&client, &url, own.unwrap_or(orders.body.as_ref())).send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let header = |name: &str| -> Option<String> {
