@@ -168,7 +168,7 @@ contracts: setup ## Compile the contracts into out/
 	@forge build --quiet
 
 .PHONY: test-long
-test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, 5,000 interleavings of requests and blocks, 20,000 requests to two facilitators, 100 kills of and 20,000 changed requests to ours, and 1,000 requests of all kinds with kills
+test-long: setup prove model ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, 5,000 interleavings of requests and blocks, 20,000 requests to two facilitators, 100 kills of and 20,000 changed requests to ours, 1,000 requests of all kinds with kills, and a real model
 	FOUNDRY_PROFILE=long forge test
 	$(MAKE) fuzz FUZZ=200
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
@@ -178,6 +178,7 @@ test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers)
 	FACILITATOR_KILLS=100 cargo test --locked --package salt402-cli --test e2e settlements_survive_kills -- --nocapture
 	FACILITATOR_MUTATIONS=20000 cargo test --locked --package salt402-cli --test e2e whatever_is_changed -- --nocapture
 	ACCOUNTED_REQUESTS=1000 cargo test --locked --package salt402-cli --test e2e every_base_unit -- --nocapture
+	cargo test --locked --package salt402-cli --test e2e a_real_model -- --ignored
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

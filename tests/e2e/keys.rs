@@ -37,7 +37,7 @@ pub(crate) fn keys(stack: &Stack, args: &[&str]) -> (i32, String) {
 }
 
 /// A key that its operator makes, and its account.
-fn made(stack: &Stack, args: &[&str]) -> (String, String) {
+pub(crate) fn made(stack: &Stack, args: &[&str]) -> (String, String) {
     let (code, said) = keys(stack, &[&["create", "--json"][..], args].concat());
     assert_eq!(code, 0, "{said}");
     let told: Value = serde_json::from_str(&said).unwrap();

@@ -63,6 +63,7 @@ mod proxy_certificates;
 mod proxy_headers;
 mod proxy_signed;
 mod proxy_targets;
+mod real_model;
 mod referred;
 mod refunding;
 mod refusals;
