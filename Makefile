@@ -44,8 +44,8 @@ up: build curl ## A chain, the contracts and salt402 on this machine, until Ctrl
 
 # A real model for the demonstration (MODEL=real), and for the tests that sell one.
 .PHONY: model
-model: scratch/model/.stamp ## Build llama.cpp's server and fetch a model of 98 MB: ten minutes, once
-scratch/model/.stamp: tools/model/build.sh tools/model/requirements.txt | venv
+model: scratch/llama/.stamp ## Build llama.cpp's server and fetch a model of 98 MB: ten minutes, once
+scratch/llama/.stamp: tools/model/build.sh tools/model/requirements.txt | venv
 	@tools/model/build.sh $(@D) && touch $@
 
 # For forge: who pays and for which price, as in FLAGS="--ledger --legacy". docs/deploying.md lists them.
@@ -178,7 +178,7 @@ test-long: setup prove model ## Long fuzz and invariant runs (an hour for the pa
 	FACILITATOR_KILLS=100 cargo test --locked --package salt402-cli --test e2e settlements_survive_kills -- --nocapture
 	FACILITATOR_MUTATIONS=20000 cargo test --locked --package salt402-cli --test e2e whatever_is_changed -- --nocapture
 	ACCOUNTED_REQUESTS=1000 cargo test --locked --package salt402-cli --test e2e every_base_unit -- --nocapture
-	cargo test --locked --package salt402-cli --test e2e a_real_model -- --ignored
+	cargo test --locked --package salt402-cli --test e2e real_model -- --ignored
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

@@ -32,7 +32,7 @@ model=${MODEL:-demo}
 case $model in
 demo) upstream=demo sold="Deterministic words, no GPU" ;;
 real)
-	for needed in scratch/model/llama-server scratch/model/model.gguf; do
+	for needed in scratch/llama/llama-server scratch/llama/model.gguf; do
 		[ -e "$needed" ] || { echo "$needed is missing: run make model, which builds it" >&2; exit 1; }
 	done
 	sold="SmolLM2-135M-Instruct, by llama.cpp on this machine's processor"
@@ -119,7 +119,7 @@ show <"$home/deployments/40204.json"
 if [ "$model" = real ]; then
 	step "a real model: llama.cpp's server with SmolLM2-135M-Instruct"
 	model_port=$(free_ports 1)
-	scratch/model/llama-server --model scratch/model/model.gguf --ctx-size 8192 --parallel 4 --host 127.0.0.1 --port "$model_port" \
+	scratch/llama/llama-server --model scratch/llama/model.gguf --ctx-size 8192 --parallel 4 --host 127.0.0.1 --port "$model_port" \
 		>"$home/model.log" 2>&1 &
 	pids+=($!)
 	until_ready "llama-server" "http://127.0.0.1:$model_port/health"

@@ -27,7 +27,7 @@ impl Drop for LlamaServer {
 
 impl LlamaServer {
     fn start(port: u16) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scratch/model");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scratch/llama");
         let place = |name: &str| -> PathBuf {
             let place = folder.join(name);
             assert!(place.exists(), "{} is missing: make model builds it", place.display());

