@@ -167,7 +167,7 @@ export function cell({ cells }, { id, way }) {
 /** @type {Refusal[]} */
 export const refusals = [
   { id: "less", title: "too little", answers: /^402 (insufficient_payment|signature_refused)$/, signed: true },
-  { id: "token", title: "another token", answers: /^402 signature_refused$/, signed: true },
+  { id: "token", title: "another token", answers: /^402 signature_refused$/, signed: true, spares: /^(openai|ai)-(mppx|faremeter)/ },
   { id: "domain", title: "a signature that is not good", answers: /^402 signature_refused$/, signed: true, spares: /mppx/ },
   { id: "late", title: "expired", answers: /^402 signature_refused$/, signed: true },
   { id: "used", title: "used before it came", answers: /^403 signature_used$/, signed: true },
@@ -193,8 +193,10 @@ export const shownTo = {
 
 const again = { less: "1/2", token: "0/0", domain: "1/2", late: "1/2" };
 const anew = { killed: "1/2", lost: "1/2" };
+// What mppx signs for a challenge is the same where the challenge still is.
+const maybe = { killed: "1/*", lost: "1/*" };
 
-/** How often each client pays, of how many payments that it shows, as `paid/shown`. By the client, with `*` for all others. */
+/** How often each client pays, of how many payments that it shows, as `paid/shown`; `*` is any number. By the client, with `*` for all others. */
 export const paid = {
   "*": {
     less: "0/1", token: "0/1", domain: "0/1", late: "0/1", used: "1/1", time: "1/1", fails: "1/1", refuses: "1/1", breaks: "1/1",
@@ -209,10 +211,10 @@ export const paid = {
   // They ask anew where the connection breaks.
   "openai-fetch": anew,
   "openai-x402-fetch": anew,
-  "openai-mppx": { ...again, domain: "1/1", ...anew },
-  "openai-faremeter": { ...again, ...anew },
+  "openai-mppx": { ...again, token: "1/1", domain: "1/1", ...maybe },
+  "openai-faremeter": { ...again, token: "1/1", ...anew },
   "ai-fetch": anew,
-  "ai-mppx": { ...again, domain: "1/1", ...anew },
+  "ai-mppx": { ...again, domain: "1/1", ...maybe },
 };
 
 /**
