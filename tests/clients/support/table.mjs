@@ -169,7 +169,7 @@ export const refusals = [
   { id: "less", title: "too little", answers: /^402 (insufficient_payment|signature_refused)$/, signed: true },
   { id: "token", title: "another token", answers: /^402 signature_refused$/, signed: true, spares: /^(openai|ai)-(mppx|faremeter)/ },
   { id: "domain", title: "a signature that is not good", answers: /^402 signature_refused$/, signed: true, spares: /mppx/ },
-  { id: "late", title: "expired", answers: /^402 signature_refused$/, signed: true },
+  { id: "late", title: "expired", answers: /^402 signature_refused$/, signed: true, spares: /^curl-payment-headers$/ },
   { id: "used", title: "used before it came", answers: /^403 signature_used$/, signed: true },
   { id: "time", title: "not on the chain yet", answers: /^(425 |402 payment_not_seen$)/, serves: true },
   { id: "fails", title: "model server: 500", answers: /^424 upstream_failed$/, model: "fails" },
@@ -206,7 +206,9 @@ export const paid = {
   faremeter: again,
   mppx: { ...again, domain: "1/1" },
   // They wait, and show the same again.
-  ...Object.fromEntries(["payment-headers", "requirements-header", "nested-body"].map((flow) => [`curl-${flow}`, { ...again, token: "1/2", full: "1/1" }])),
+  ...Object.fromEntries(["requirements-header", "nested-body"].map((flow) => [`curl-${flow}`, { ...again, token: "1/2", full: "1/1" }])),
+  // Its 402 names no time.
+  "curl-payment-headers": { ...again, token: "1/2", late: "1/1", full: "1/1" },
   ...Object.fromEntries(["payment-details", "masken", "mpp-hash"].map((flow) => [`curl-${flow}`, { full: "1/1" }])),
   // They ask anew where the connection breaks.
   "openai-fetch": anew,
