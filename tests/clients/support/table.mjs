@@ -36,6 +36,10 @@ export const reasons = {
   sends: { why: "It sends a transaction, and signs nothing." },
   version1: { why: "Version 1 of x402 has no name for this chain, so nothing is offered in it.", says: /.*/ },
   noPermit: { why: "Nothing is offered in the dialect, which has EIP-3009 alone; or the client signs nothing else.", says: /.*/ },
+  noRoom: {
+    why: "A 402 of all dialects that offers `upto` and `exact` has no room for it within 7 KiB of headers: name fewer in `dialects`.",
+    says: /.*/,
+  },
   asks: { why: "It asks a server of its maker on the internet what the token can do, where the offer names no `TransferWithAuthorization`." },
   takesHttpx: { why: "The SDK takes a client of httpx, which `requests` is not." },
   quoteless: { why: "It sends no quote back, which a proxy's price needs, so nothing is offered in it.", says: /.*/ },
@@ -83,7 +87,7 @@ export const rows = [
   row("curl-mpp-hash", "curl, a credential of type `hash`", "mpp", sending),
   row("curl-payment-details", "curl, Citrate's flow", "X-Payment-Details", sending),
   row("curl-masken", "curl, Masken's flow", "masken", sending),
-  row("curl-payment-headers", "curl, the flow of `X-Payment-Required`", "payment-headers", signing),
+  row("curl-payment-headers", "curl, the flow of `X-Payment-Required`", "payment-headers", { ...signing, upto: "noRoom" }),
   row("curl-requirements-header", "curl, x402cloud's flow", "requirements-header", signing),
   row("curl-nested-body", "curl, CheapestInference's flow", "nested-body", signing),
 ];
