@@ -149,7 +149,8 @@ describe("what goes wrong after a payment", { timeout: 1_800_000 }, () => {
                 const inTheEnd = await countPaid(anvil, token, middle.shown);
                 assert.ok(inTheEnd <= 1, said);
                 done.note(client, kind.title, `${count}, not ${paidOf(client, kind.id)}`);
-                assert.equal(count, paidOf(client, kind.id), said);
+                const expected = paidOf(client, kind.id);
+                assert.equal(expected.endsWith("/*") ? `${paid}/*` : count, expected, said);
                 done.note(client, kind.title, count);
               });
             }

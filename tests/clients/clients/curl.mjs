@@ -138,7 +138,8 @@ const flows = {
   async "requirements-header"({ header }) {
     if (!header("x-payment-requirements")) return undefined;
     const { resource, accepts } = decoded(header("x-payment-requirements"));
-    const [accepted] = accepts;
+    const accepted = accepts.find(({ scheme, extra }) => scheme === "exact" && extra.assetTransferMethod === "eip3009");
+    if (!accepted) return undefined;
     const { name, version } = accepted.extra;
     const terms = { contract: accepted.asset, to: accepted.payTo, value: BigInt(accepted.amount), name, version };
     const payload = await signed({ ...terms, seconds: accepted.maxTimeoutSeconds });

@@ -36,6 +36,10 @@ export const reasons = {
   sends: { why: "It sends a transaction, and signs nothing." },
   version1: { why: "Version 1 of x402 has no name for this chain, so nothing is offered in it.", says: /.*/ },
   noPermit: { why: "Nothing is offered in the dialect, which has EIP-3009 alone; or the client signs nothing else.", says: /.*/ },
+  noRoom: {
+    why: "A 402 of all dialects that offers `upto` and `exact` has no room for it within 7 KiB of headers: name fewer in `dialects`.",
+    says: /.*/,
+  },
   asks: { why: "It asks a server of its maker on the internet what the token can do, where the offer names no `TransferWithAuthorization`." },
   takesHttpx: { why: "The SDK takes a client of httpx, which `requests` is not." },
   quoteless: { why: "It sends no quote back, which a proxy's price needs, so nothing is offered in it.", says: /.*/ },
@@ -83,7 +87,7 @@ export const rows = [
   row("curl-mpp-hash", "curl, a credential of type `hash`", "mpp", sending),
   row("curl-payment-details", "curl, Citrate's flow", "X-Payment-Details", sending),
   row("curl-masken", "curl, Masken's flow", "masken", sending),
-  row("curl-payment-headers", "curl, the flow of `X-Payment-Required`", "payment-headers", signing),
+  row("curl-payment-headers", "curl, the flow of `X-Payment-Required`", "payment-headers", { ...signing, upto: "noRoom" }),
   row("curl-requirements-header", "curl, x402cloud's flow", "requirements-header", signing),
   row("curl-nested-body", "curl, CheapestInference's flow", "nested-body", signing),
 ];
@@ -167,9 +171,9 @@ export function cell({ cells }, { id, way }) {
 /** @type {Refusal[]} */
 export const refusals = [
   { id: "less", title: "too little", answers: /^402 (insufficient_payment|signature_refused)$/, signed: true },
-  { id: "token", title: "another token", answers: /^402 signature_refused$/, signed: true },
+  { id: "token", title: "another token", answers: /^402 signature_refused$/, signed: true, spares: /^(openai|ai)-(mppx|faremeter)/ },
   { id: "domain", title: "a signature that is not good", answers: /^402 signature_refused$/, signed: true, spares: /mppx/ },
-  { id: "late", title: "expired", answers: /^402 signature_refused$/, signed: true },
+  { id: "late", title: "expired", answers: /^402 signature_refused$/, signed: true, spares: /^curl-payment-headers$/ },
   { id: "used", title: "used before it came", answers: /^403 signature_used$/, signed: true },
   { id: "time", title: "not on the chain yet", answers: /^(425 |402 payment_not_seen$)/, serves: true },
   { id: "fails", title: "model server: 500", answers: /^424 upstream_failed$/, model: "fails" },
@@ -193,8 +197,10 @@ export const shownTo = {
 
 const again = { less: "1/2", token: "0/0", domain: "1/2", late: "1/2" };
 const anew = { killed: "1/2", lost: "1/2" };
+// What mppx signs for a challenge is the same where the challenge still is.
+const maybe = { killed: "1/*", lost: "1/*" };
 
-/** How often each client pays, of how many payments that it shows, as `paid/shown`. By the client, with `*` for all others. */
+/** How often each client pays, of how many payments that it shows, as `paid/shown`; `*` is any number. By the client, with `*` for all others. */
 export const paid = {
   "*": {
     less: "0/1", token: "0/1", domain: "0/1", late: "0/1", used: "1/1", time: "1/1", fails: "1/1", refuses: "1/1", breaks: "1/1",
@@ -204,15 +210,17 @@ export const paid = {
   faremeter: again,
   mppx: { ...again, domain: "1/1" },
   // They wait, and show the same again.
-  ...Object.fromEntries(["payment-headers", "requirements-header", "nested-body"].map((flow) => [`curl-${flow}`, { ...again, token: "1/2", full: "1/1" }])),
+  ...Object.fromEntries(["requirements-header", "nested-body"].map((flow) => [`curl-${flow}`, { ...again, token: "1/2", full: "1/1" }])),
+  // Its 402 names no time.
+  "curl-payment-headers": { ...again, token: "1/2", late: "1/1", full: "1/1" },
   ...Object.fromEntries(["payment-details", "masken", "mpp-hash"].map((flow) => [`curl-${flow}`, { full: "1/1" }])),
   // They ask anew where the connection breaks.
   "openai-fetch": anew,
   "openai-x402-fetch": anew,
-  "openai-mppx": { ...again, domain: "1/1", ...anew },
-  "openai-faremeter": { ...again, ...anew },
+  "openai-mppx": { ...again, token: "1/1", domain: "1/1", ...maybe },
+  "openai-faremeter": { ...again, token: "1/1", ...anew },
   "ai-fetch": anew,
-  "ai-mppx": { ...again, domain: "1/1", ...anew },
+  "ai-mppx": { ...again, domain: "1/1", ...maybe },
 };
 
 /**
