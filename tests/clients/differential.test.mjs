@@ -41,9 +41,16 @@ describe("two facilitators say the same", { timeout: 3_600_000 }, () => {
   function judge(context, { differences, verdicts, mutations }) {
     for (const [words, times] of [...verdicts].sort((a, b) => b[1] - a[1])) context.diagnostic(`${times} × ${words}`);
     const explain = explainer(isJudged ? explanations : []);
-    const open = differences.filter(({ mutations: names, official, ours }) => !explain(names, official, ours));
-    const known = differences.length - open.length;
-    context.diagnostic(`${mutations.size} mutations; ${differences.length} differ, ${known} of them for a known reason`);
+    const [open, known] = [[], new Map()];
+    for (const one of differences) {
+      const why = explain(one.mutations, one.official, one.ours);
+      if (why) known.set(why, (known.get(why) ?? 0) + 1);
+      else open.push(one);
+    }
+    for (const [{ mutation, official, ours, why }, times] of [...known].sort((a, b) => b[1] - a[1]))
+      context.diagnostic(`${times} × ${mutation}: ${official} / ${ours}. ${why}`);
+    const explained = differences.length - open.length;
+    context.diagnostic(`${mutations.size} mutations; ${differences.length} differ, ${explained} of them for a known reason`);
     const report = grouped(open).map((group) => JSON.stringify(group));
     assert.equal(open.length, 0, `SEED=${seed} ONLY=<example> shows one.\n${report.join("\n")}`);
   }
