@@ -14,5 +14,6 @@ pub(crate) mod outcome;
 pub(crate) mod quote_life;
 mod refunds;
 pub(crate) mod reservations;
+mod sunk;
 pub(crate) mod unserved;
 mod uses;
