@@ -186,10 +186,8 @@ async fn a_stream_waits_for_the_next_voucher_goes_on_with_it_and_costs_what_was_
     assert!(text.contains("two"), "{text}");
     assert_eq!(account(&stack, &channel).await, [1003, 0, 1003]);
 
-    println!("{said:#}\n{}\n{}", first.body, details["streamLeast"]);
     script.write(end(3));
     let text = rest(response).await;
-    println!("{text}");
     let receipt = told(&text, "payment-receipt");
     assert_eq!((&receipt["charged"], &receipt["complete"]), (&json!("1003"), &json!(true)), "{text}");
     assert!(text.ends_with(CHAT_DONE), "{text}");
