@@ -11,6 +11,7 @@ pub(crate) mod exposure;
 mod exposure_sums;
 pub(crate) mod kept_for;
 pub(crate) mod outcome;
+mod pieces;
 pub(crate) mod quote_life;
 mod refunds;
 pub(crate) mod reservations;
