@@ -11,6 +11,7 @@
 //! | unpaid | it is tried again, until its authorization has ended; its payer is served nothing more in this way until it is settled, or its operator writes it off |
 //! | settled, written off | nothing |
 
+mod interrupted;
 #[cfg(test)]
 mod tests;
 
@@ -186,37 +187,6 @@ impl Charging {
                      more than one payer may have open: send the same payment again later"
                 );
                 Err(Problem::new(Code::AccountLimited, detail).retry_after(PAUSE_MS))
-            }
-        }
-    }
-
-    /// Ends a stream that is paid as it goes, and that nobody runs any more. Returns whether anything was given of it, which is charged.
-    async fn end_delivery(&self, payment: PaymentId) -> Result<bool, Problem> {
-        let given = self.store.end_delivery(payment).await.map_err(failed)?;
-        if given {
-            tracing::info!(%payment, "a stream was interrupted: what was given of it is charged");
-            self.charged.notify_one();
-        }
-        Ok(given)
-    }
-
-    /// Ends the streams that another process has left behind.
-    async fn end_interrupted(&self) {
-        let mut after = None;
-        loop {
-            let open = match self.store.open_deliveries(after, PAGE).await {
-                Ok(open) => open,
-                Err(error) => return tracing::warn!(%error, "interrupted streams could not be read"),
-            };
-            let Some(last) = open.last() else { return };
-            after = Some(*last);
-            for payment in open {
-                let _turn = self.beginning.wait(payment).await;
-                if !self.under_way.has(payment)
-                    && let Err(error) = self.end_delivery(payment).await
-                {
-                    tracing::warn!(detail = error.detail, %payment, "an interrupted stream could not be ended");
-                }
             }
         }
     }

@@ -230,18 +230,18 @@ impl Tab {
         // What other requests of the channel use counts too. Where that cannot be asked, a refusal will say it.
         let look = self.shared.paywall.standing(&self.begun);
         let now = tokio::time::timeout(LOOK, look).await;
-        let channel = now.ok().and_then(|told| {
-            told.inspect_err(|error| {
-                tracing::warn!(detail = error.detail, "how a channel stands is not told");
-            })
-            .ok()
-        });
+        match now {
+            // It may allow more, where a voucher was taken and that could not be written down here.
+            Ok(Ok(allowed)) => {
+                if let Err(error) = self.allow(allowed).await {
+                    tracing::warn!(%error, "what a stream may cost could not be written down");
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(detail = error.detail, "how a channel stands is not told"),
+            Err(_) => tracing::warn!("how a channel stands is not told in time"),
+        }
         let mut until = started;
         self.standing.send_modify(|standing| {
-            if let Some(Allowed { amount, tab }) = channel {
-                standing.allowed = standing.allowed.max(amount);
-                standing.channel = tab;
-            }
             standing.pauses += 1;
             until += self.shared.patience.saturating_sub(standing.waited);
             standing.waiting = Some(Waiting { number: standing.pauses, needs, until });
@@ -256,17 +256,21 @@ impl Tab {
         let more = Amount(allowed.0.saturating_add(Amount::ONE.0));
         let least = waiting.map_or(more, |waiting| waiting.needs).min(self.begun.most);
         let raised = self.shared.paywall.raise(&self.begun, voucher, least, presented).await?;
-        // Before anything is given for it.
-        let store = &self.shared.store;
-        store.raise_charge(self.begun.payment, raised.amount).await.map_err(|error| {
+        self.allow(raised).await.map_err(|error| {
             tracing::error!(%error, "what a voucher allows could not be written down");
             let detail = "the voucher was taken, and what it allows could not be written down: send the same voucher again";
             Problem::new(Code::Internal, detail).retry_after(1000)
         })?;
-        self.standing.send_modify(|standing| {
-            standing.allowed = standing.allowed.max(raised.amount);
-            standing.channel = raised.tab;
-        });
         Ok(self.standing())
+    }
+
+    /// So much may be given of it, which is on disk before anything is given for it.
+    async fn allow(&self, Allowed { amount, tab }: Allowed) -> Result<(), StoreError> {
+        self.shared.store.raise_charge(self.begun.payment, amount).await?;
+        self.standing.send_modify(|standing| {
+            standing.allowed = standing.allowed.max(amount);
+            standing.channel = tab;
+        });
+        Ok(())
     }
 }

@@ -8,8 +8,8 @@
 use salt402_protocol::{Amount, PaymentId};
 
 use crate::engine::{Columns as _, Write, WriteTransaction, amount_bytes, bound, clock, query, send};
-use crate::grants::charges;
 use crate::grants::outcome::{Outcome, Put};
+use crate::grants::{charges, pieces};
 use crate::rows::{NewPiece, StoreError};
 use crate::store::Store;
 
@@ -79,7 +79,7 @@ impl Write for NewPiece {
         .bind(bound(self.bytes.len() as u64))
         .bind(self.keeps)
         .execute(transaction.connection())?;
-        let Some(bytes) = kept else { return forget_pieces(transaction, self.payment) };
+        let Some(bytes) = kept else { return pieces::forget_pieces(transaction, self.payment) };
         query(
             "INSERT INTO delivery_pieces (payment_id, place, bytes)
              SELECT payment_id, size - $2, $3 FROM deliveries WHERE payment_id = $1 AND is_kept",
@@ -90,21 +90,6 @@ impl Write for NewPiece {
         .execute(transaction.connection())?;
         Ok(())
     }
-}
-
-/// Forgets what was given of a stream, whose answer is written down.
-pub(super) fn forget(transaction: &mut WriteTransaction<'_>, payment: PaymentId) -> Result<(), StoreError> {
-    let done = query("DELETE FROM deliveries WHERE payment_id = $1")
-        .bind(payment.0.as_slice())
-        .execute(transaction.connection())?;
-    if done.rows_affected() == 0 { Ok(()) } else { forget_pieces(transaction, payment) }
-}
-
-fn forget_pieces(transaction: &mut WriteTransaction<'_>, payment: PaymentId) -> Result<(), StoreError> {
-    query("DELETE FROM delivery_pieces WHERE payment_id = $1")
-        .bind(payment.0.as_slice())
-        .execute(transaction.connection())?;
-    Ok(())
 }
 
 struct Raise {

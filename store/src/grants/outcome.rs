@@ -3,7 +3,7 @@
 use salt402_protocol::{Amount, PaymentId};
 
 use crate::engine::{Columns, SyncConnection, Write, WriteTransaction, bound, clock, query, send};
-use crate::grants::{charges, deliveries};
+use crate::grants::{charges, pieces};
 use crate::rows::StoreError;
 use crate::store::Store;
 
@@ -178,7 +178,7 @@ impl Write for Put {
         .execute(transaction.connection())?;
         if let Some(amount) = self.charge {
             charges::put(transaction, self.payment, amount, self.now_ms)?;
-            deliveries::forget(transaction, self.payment)?;
+            pieces::forget(transaction, self.payment)?;
         }
         query("DELETE FROM unserved WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())

@@ -1,10 +1,10 @@
 //! Vouchers as proofs: one look at the index and, if asked, the grant.
 
 use salt402_http::clock::now_ms;
-use salt402_protocol::api::{ClaimView, PaymentView, TabView, Verdict, VerifyRequest};
+use salt402_protocol::api::{ClaimView, Verdict, VerifyRequest};
 use salt402_protocol::voucher::VoucherFigures;
 use salt402_protocol::{Address, Amount, Code, Problem, Quote, Voucher};
-use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherGrant, VoucherResult};
+use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherResult};
 use tokio::time::Instant;
 
 use crate::verify::claimant_lease::held_elsewhere;
@@ -12,6 +12,7 @@ use crate::verify::grant::{limited, withdraw};
 use crate::verify::inner::Inner;
 use crate::verify::judge::terms::{before_database, is_below, quoted};
 use crate::verify::keys::{account_closed, new_credit};
+use crate::verify::payment_view::{granted_view, tab_view};
 use crate::verify::policy::ChainPolicy;
 use crate::verify::refusals::{before_restore, halted_meanwhile, internal, pending};
 use crate::verify::second_node::unconfirmed_channel;
@@ -57,7 +58,7 @@ pub(crate) async fn attempt_voucher(
         return Ok(verdict);
     }
     if !request.claim {
-        return Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim: None });
+        return Ok(Verdict::Accepted { payment: Box::new(granted_view(&new, &grant)), claim: None });
     }
     // The same request is always answered, whatever the limits.
     let account = (chain.chain, grant.descriptor.payer);
@@ -81,16 +82,9 @@ pub(crate) async fn attempt_voucher(
     if grant.first && new.raises.is_none() {
         metrics::counter!("salt402_claims_total").increment(1);
     }
-    let (first, by_use, tab) = (grant.first, grant.by_use, tab(&grant));
+    let (first, by_use, tab) = (grant.first, grant.by_use, tab_view(&grant));
     let claim = grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first, claimed_at_ms, by_use, tab });
-    Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim })
-}
-
-/// How a channel stands whose further vouchers raise what a grant may cost.
-fn tab(grant: &VoucherGrant) -> Option<Box<TabView>> {
-    let VoucherAccount { ceiling, .. } = grant.account;
-    let (used, deposit) = (grant.account.used(), grant.deposit);
-    grant.most.map(|most| Box::new(TabView { most, highest: ceiling, used, deposit }))
+    Ok(Verdict::Accepted { payment: Box::new(granted_view(&new, &grant)), claim })
 }
 
 /// The question to the store, or what is wrong with the voucher whatever the store holds.
@@ -379,28 +373,5 @@ fn outcome(result: &VoucherResult, raises: bool) -> &'static str {
         VoucherResult::TooLow(_) | VoucherResult::AllowsTooLittle { .. } => "too_low",
         VoucherResult::OtherChannel(_) => "other_channel",
         VoucherResult::NotUnderWay => "not_under_way",
-    }
-}
-
-/// A grant in the form of a payment: through the channels contract, with the channel as its reference, in the block of
-/// its opening.
-fn view(new: &NewVoucher, grant: &VoucherGrant) -> PaymentView {
-    PaymentView {
-        payment_id: grant.payment,
-        chain: new.chain,
-        transaction: grant.opening.transaction,
-        contract: grant.contract,
-        reference: new.voucher.channel,
-        payer: grant.descriptor.payer,
-        payee: grant.descriptor.payee,
-        asset: grant.descriptor.asset,
-        amount: grant.price,
-        block_number: grant.opening.block_number,
-        block_hash: grant.opening.block_hash,
-        block_timestamp: grant.opening.block_timestamp,
-        confirmations: grant.opening.confirmations,
-        canonical: true,
-        claimed: grant.claimed_at_ms.is_some(),
-        refunded: None,
     }
 }
