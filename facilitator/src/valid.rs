@@ -12,11 +12,14 @@ use crate::authorization::Authorization;
 use crate::said::signed;
 use crate::settler::{SettleFault, Settler};
 
+/// What was signed, and under `upto` to whom it was called valid.
+type Noted = (B256, Option<String>);
+
 /// Knows what was called valid.
 pub(crate) struct Valid {
     settler: Arc<dyn Settler>,
-    /// What is written down, by what was signed: it is not written again. A std mutex, because nothing is awaited while it is held.
-    noted: Mutex<Recent<PaymentId, B256>>,
+    /// What is written down: it is not written again. A std mutex, because nothing is awaited while it is held.
+    noted: Mutex<Recent<PaymentId, Noted>>,
 }
 
 impl Valid {
@@ -32,15 +35,15 @@ impl Valid {
         payment: PaymentId,
         caller: Option<&str>,
     ) -> Result<bool, SettleFault> {
-        let signed = signed(authorization);
-        if self.noted().known(&payment).is_some_and(|known| *known == signed) {
+        let (signed, chain, caller) = (signed(authorization), authorization.chain, caller.map(str::to_owned));
+        let noted = (signed, caller.clone().filter(|_| authorization.is_upto()));
+        if self.noted().known(&payment).is_some_and(|known| *known == noted) {
             return Ok(true);
         }
-        let (chain, caller) = (authorization.chain, caller.map(str::to_owned));
         let valid = CalledValid { chain, payment, signed, caller };
         let is_noted = self.settler.call_valid(valid, authorization.is_upto()).await?;
         if is_noted {
-            *self.noted().of_key(payment) = signed;
+            *self.noted().of_key(payment) = noted;
         }
         Ok(is_noted)
     }
@@ -73,7 +76,7 @@ impl Valid {
         Ok(called.and_then(|called| called.caller).is_some_and(|known| Some(&*known) != caller))
     }
 
-    fn noted(&self) -> MutexGuard<'_, Recent<PaymentId, B256>> {
+    fn noted(&self) -> MutexGuard<'_, Recent<PaymentId, Noted>> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

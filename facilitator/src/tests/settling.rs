@@ -422,3 +422,19 @@ async fn a_permit_is_of_the_caller_that_had_it_verified_in_the_next_process_too(
     assert_eq!(verdict.invalid_reason, Some(X402Reason::InvalidPaymentRequirements));
     assert!(stand.facilitator.settle(&body, Some(&shop), None).await.unwrap().success);
 }
+
+/// Nothing is held of a permit whose settlement was tried and failed, and may be tried again.
+#[tokio::test]
+async fn a_permit_whose_settlement_failed_stays_of_the_caller_that_had_it_verified() {
+    let caller = |name: &str| crate::callers::Caller { name: name.to_owned(), rules: Default::default() };
+    let (shop, thief) = (caller("shop"), caller("thief"));
+    let stand = Stand::new();
+    let body: bytes::Bytes = request("upto", Payer::new(1).permit_upto(1)).to_string().into_bytes().into();
+    assert!(stand.facilitator.verify(&body, Some(&shop)).await.unwrap().is_valid);
+    assert!(stand.facilitator.settle(&body, Some(&shop), Some("a key")).await.unwrap().success);
+    // As of a transaction that failed.
+    stand.settler.claimed.lock().unwrap().clear();
+    let verdict = stand.facilitator.verify(&body, Some(&thief)).await.unwrap();
+    assert_eq!(verdict.invalid_reason, Some(X402Reason::InvalidPaymentRequirements));
+    assert!(stand.facilitator.verify(&body, Some(&shop)).await.unwrap().is_valid);
+}
