@@ -119,7 +119,7 @@ show <"$home/deployments/40204.json"
 if [ "$model" = real ]; then
 	step "a real model: llama.cpp's server with SmolLM2-135M-Instruct"
 	model_port=$(free_ports 1)
-	scratch/llama/llama-server --model scratch/llama/model.gguf --ctx-size 8192 --parallel 4 --host 127.0.0.1 --port "$model_port" \
+	scratch/llama/llama-server --model scratch/llama/model.gguf --alias SmolLM2 --ctx-size 8192 --parallel 4 --host 127.0.0.1 --port "$model_port" \
 		>"$home/model.log" 2>&1 &
 	pids+=($!)
 	until_ready "llama-server" "http://127.0.0.1:$model_port/health"
