@@ -378,8 +378,7 @@ fn answer(head: &Head, body: Body) -> Response<Body> {
     response
 }
 
-/// Marks an answer as one that was paid for: it is for nobody else, and says which payment it is for and what took how
-/// long, `what` being the name of the last part.
+/// Marks an answer as paid for, and for nobody else. It says by which payment, and what took how long: `what` names the last part.
 pub(crate) fn mark_paid(
     headers: &mut HeaderMap,
     payment: &PaymentView,
