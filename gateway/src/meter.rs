@@ -163,6 +163,9 @@ impl Meter {
     /// Notes what was seen of a model's run that is under way. A new run begins anew.
     pub(crate) fn note(&self, now: Seen) {
         if let Prices::Model(of_model) = &self.prices {
+            if now.ended && now.counts.is_none() {
+                metrics::counter!("salt402_gateway_uncounted_total").increment(1);
+            }
             *lock(&of_model.seen) = now;
         }
     }
@@ -192,9 +195,6 @@ impl Meter {
             Prices::Model(of_model) => {
                 let OfModel { model, of, cost, seen } = &**of_model;
                 let seen = *lock(seen);
-                if seen.ended && seen.counts.is_none() {
-                    metrics::counter!("salt402_gateway_uncounted_total").increment(1);
-                }
                 cost.of_used(&model.price, of, &used(of, &seen))
             }
             Prices::Answer { price, counted } => {

@@ -129,11 +129,13 @@ pub(crate) async fn walk<S: Sale>(
     // What was paid for is limited by its payments.
     drop(reservation);
     let order = priced.order();
-    let tab = tab(gateway, order, &presented, &payment, claim.tab.as_deref());
+    let (view, within) = (claim.tab.clone(), claim.within());
     let (first, hold) = reserve(gateway, order, &payment, claim, authorized.as_ref()).await?;
+    let tab =
+        view.filter(|_| hold.is_some()).and_then(|view| tab(gateway, order, &presented, &payment, &view));
     let most = tab.as_ref().map_or(payment.amount, |tab| tab.most());
     let meter = authorized.as_ref().map(|_| Arc::new(priced.meter(most).holding(hold).on(tab)));
-    let purchase = Purchase::new(payment, first, order.description.clone()).charged(meter);
+    let purchase = Purchase::new(payment, first, order.description.clone()).charged(meter).within(within);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = priced.outcome(gateway, purchase).await;
     give(gateway, (&presented, bare), dialect, &receipt, authorized, given, [verified, started.elapsed()])
@@ -146,9 +148,9 @@ fn tab(
     order: &Order,
     presented: &Presented,
     payment: &PaymentView,
-    view: Option<&TabView>,
+    view: &TabView,
 ) -> Option<Arc<Tab>> {
-    let (view, Some(Proof::Voucher(voucher))) = (view?, presented.proof) else { return None };
+    let Some(Proof::Voucher(voucher)) = presented.proof else { return None };
     let begun = Begun { payment: payment.payment_id, voucher, request: order.sold.digest, most: view.most };
     Some(gateway.tabs.open(begun, payment.amount, *view))
 }
@@ -207,16 +209,18 @@ async fn redeem<S: Sale>(
     drop(reservation);
     tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = request.is_some(),
         "what is not sold any more was paid for before");
-    let tab = tab(gateway, &order, presented, &payment, claim.tab.as_deref());
-    let most = tab.as_ref().map_or(payment.amount, |tab| tab.most());
+    let (view, within) = (claim.tab.clone(), claim.within());
     let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
+    let tab =
+        view.filter(|_| hold.is_some()).and_then(|view| tab(gateway, &order, presented, &payment, &view));
+    let most = tab.as_ref().map_or(payment.amount, |tab| tab.most());
     // What is not sold now has no price of the moment, and so all that was authorized is charged if it is run.
     let meter = authorized.as_ref().map(|_| match &request {
         Some(request) => request.meter(most).on(tab),
         None => Meter::of_nothing(),
     });
     let meter = meter.map(|meter| Arc::new(meter.holding(hold)));
-    let purchase = Purchase::new(payment, first, order.description).charged(meter);
+    let purchase = Purchase::new(payment, first, order.description).charged(meter).within(within);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = match request {
         Some(request) => request.outcome(gateway, purchase).await,
@@ -374,8 +378,7 @@ fn answer(head: &Head, body: Body) -> Response<Body> {
     response
 }
 
-/// Marks an answer as one that was paid for: it is for nobody else, and says which payment it is for and what took how
-/// long, `what` being the name of the last part.
+/// Marks an answer as paid for, and for nobody else. It says by which payment, and what took how long: `what` names the last part.
 pub(crate) fn mark_paid(
     headers: &mut HeaderMap,
     payment: &PaymentView,

@@ -201,7 +201,7 @@ pub(crate) fn conclude(
     let given = meter.and_then(Meter::tab).filter(|tab| tab.has_given());
     let failed = match streamed {
         Ok(last) => return question.end(Ok(last)),
-        Err(Unwritten::NotGiven(NotGiven::Unpaid(problem))) => {
+        Err(Unwritten::NotGiven(NotGiven::Stopped(problem))) => {
             // The model server did not fail.
             question.end(Ok(()))?;
             return match recorder.has_begun() {

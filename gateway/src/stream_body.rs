@@ -81,7 +81,10 @@ impl Ends {
 
     /// Whether an event has begun and not ended.
     fn within_event(&self) -> bool {
-        !matches!(self.0, [0, 0, 0, 0] | [_, _, b'\n', b'\n'] | [b'\r', b'\n', b'\r', b'\n'])
+        !matches!(
+            self.0,
+            [0, 0, 0, 0] | [_, _, b'\n', b'\n'] | [_, _, b'\r', b'\r'] | [_, b'\n', b'\r', b'\n']
+        )
     }
 }
 
@@ -98,6 +101,9 @@ mod tests {
             ("data: x\n\n", false),
             ("data: x\r\n\r\n", false),
             ("data: x\r\n", true),
+            ("data: x\r\r", false),
+            ("data: x\n\r\n", false),
+            ("data: x\r", true),
             ("\n", true),
         ] {
             for cut in 0..=text.len() {

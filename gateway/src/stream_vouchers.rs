@@ -80,7 +80,7 @@ async fn taken(gateway: &Arc<Inner>, payment: &str, request: Request) -> Result<
             format!("payment: expected 0x and 64 hexadecimal digits: {error}"),
         )
     })?;
-    let Some(tab) = gateway.tabs.of(payment).filter(|tab| tab.standing().end.is_none()) else {
+    let Some(tab) = gateway.tabs.of(payment).filter(|tab| tab.goes_on()) else {
         return Err(not_under_way(gateway, payment).await);
     };
     if let Some(problem) = unkept(gateway) {
@@ -108,8 +108,8 @@ async fn not_under_way(gateway: &Inner, payment: PaymentId) -> Problem {
     match gateway.store.charge(payment).await {
         Ok(Some(_)) => Problem::new(
             Code::StreamEnded,
-            "the stream is not under way: nothing was taken of the voucher, which stays good for another request; show the voucher that \
-             began the stream, with its request, to have what was given of it",
+            "the stream is not under way, and takes no voucher any more: what was signed for it and not used pays for other requests of the \
+             channel; show the voucher that began the stream, with its request, to have what was given of it",
         ),
         Ok(None) => Problem::new(Code::NotFound, "no stream was begun by this payment here"),
         Err(error) => {

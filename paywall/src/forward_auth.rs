@@ -182,7 +182,13 @@ mod tests {
     #[test]
     fn a_claim_is_recent_for_as_long_as_is_said_and_where_it_is_of_the_future() {
         clock::set(Duration::from_secs(1000));
-        let claim = |claimed_at_ms| ClaimView { first: false, claimed_at_ms, by_use: false, tab: None };
+        let claim = |claimed_at_ms| ClaimView {
+            first: false,
+            claimed_at_ms,
+            by_use: false,
+            tab: None,
+            exit_delay_s: None,
+        };
         assert!(recent(&claim(990_001), Duration::from_secs(10)));
         assert!(!recent(&claim(990_000), Duration::from_secs(10)));
         assert!(recent(&claim(1_000_001), Duration::from_secs(10)));

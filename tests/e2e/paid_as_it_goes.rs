@@ -356,6 +356,8 @@ async fn a_stream_by_use_that_takes_too_long_ends_and_costs_what_was_given() {
     let receipt = told(&text, "payment-receipt");
     assert_eq!((&receipt["charged"], &receipt["complete"]), (&json!("1002"), &json!(false)), "{text}");
     assert!(text.contains("stream_ended") && text.contains("two"), "{text}");
+    // What it did not use is free once that is written down.
+    comes_to(&stack, &channel, [1010, 1002, 0]).await;
     write(&scripts[1], &["three"]);
     let shown = channel.proof(1002 + MOST);
     let response = stack.open(CHAT, &chat("at once"), &[("x-payment-proof", &shown)]).await;

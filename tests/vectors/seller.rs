@@ -140,7 +140,13 @@ impl VerifierClient for Script {
             claimed: true,
             refunded: None,
         };
-        let claim = ClaimView { first: true, claimed_at_ms: NOW * 1000, by_use: false, tab: None };
+        let claim = ClaimView {
+            first: true,
+            claimed_at_ms: NOW * 1000,
+            by_use: false,
+            tab: None,
+            exit_delay_s: None,
+        };
         Ok(Verdict::Accepted { payment: Box::new(payment), claim: Some(claim) })
     }
 

@@ -72,11 +72,12 @@ pub(crate) struct GatewayConfig {
     /// The longest streamed answer that is kept, in bytes: 65536 to 268435456. A longer one is given once.
     #[serde(default = "largest_kept")]
     pub(crate) largest_kept_bytes: u64,
-    /// How long a stream may take at the most after its first event, with its pauses: 1 to 86400. After that it ends.
+    /// How long a stream may take at the most after its first event, with its pauses: 1 to 86400. After that it ends. One that is charged by
+    /// use to a voucher ends after half of its channel's exit delay, if that is less.
     #[serde(default = "longest_stream")]
     pub(crate) longest_stream_s: u64,
     /// How many bytes a second the fastest reader of a stream must take while the model server waits for it. Slower ones are waited for no
-    /// more, and get the rest from a file. 0: they are waited for.
+    /// more, and get the rest from a file. A stream that is paid as it goes ends then. 0: they are waited for.
     #[serde(default = "least_reader_bytes")]
     pub(crate) least_reader_bytes_s: u64,
     /// How often a paid request is run at most if runs fail: 2 to 1000.

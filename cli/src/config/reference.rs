@@ -157,6 +157,7 @@ fn kind(name: &str, schema: &Value) -> String {
             || schema["type"].as_array().is_some_and(|all| all.iter().any(|one| one == wanted))
     };
     let units = [
+        ("_bytes_s", "bytes a second"),
         ("_s", "seconds"),
         ("_ms", "milliseconds"),
         ("_bytes", "bytes"),

@@ -40,12 +40,14 @@ pub(crate) struct Purchase {
     pub(crate) meter: Option<Arc<Meter>>,
     /// Whether nobody can ask for it again.
     pub(crate) once: bool,
+    /// How long a stream of it may take, where that is bounded by who pays: what was given later could not be claimed.
+    pub(crate) within: Option<Duration>,
 }
 
 impl Purchase {
     /// What a payment paid for.
     pub(crate) fn new(payment: Box<PaymentView>, first: bool, sold: String) -> Self {
-        Self { payment, first, sold, part: None, meter: None, once: false }
+        Self { payment, first, sold, part: None, meter: None, once: false, within: None }
     }
 
     /// How its failures go.
@@ -60,6 +62,11 @@ impl Purchase {
     /// The same, which nobody can ask for again.
     pub(crate) fn once(self, once: bool) -> Self {
         Self { once, ..self }
+    }
+
+    /// The same, of which a stream must have ended within a time.
+    pub(crate) fn within(self, within: Option<Duration>) -> Self {
+        Self { within, ..self }
     }
 
     /// The same, charged by what is used of it.
@@ -80,6 +87,7 @@ impl Purchase {
             part: Some(part),
             meter: None,
             once: self.once || self.meter.is_some(),
+            within: self.within,
         }
     }
 }

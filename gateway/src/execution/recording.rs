@@ -131,6 +131,27 @@ impl State {
             self.left = Instant::now();
         }
     }
+
+    /// Until when a wait for the readers goes on that has begun then. `None`: until they go on, or have left.
+    fn waits_until(&self, least_rate: u64, started: Instant) -> Option<Instant> {
+        // Whoever does not read at all has left.
+        let earned = self.front.checked_div(least_rate).filter(|_| !self.readers.is_empty())?;
+        let earned = PATIENCE + Duration::from_secs(earned);
+        Some(started + earned.saturating_sub(self.waited))
+    }
+}
+
+/// Waits until the readers have gone on. `false`: they are waited for no more.
+async fn within(until: Option<Instant>, moved: impl Future<Output = ()>) -> bool {
+    let Some(until) = until else {
+        moved.await;
+        return true;
+    };
+    let moved = tokio::time::timeout_at(until, moved).await.is_ok();
+    if !moved {
+        metrics::counter!("salt402_gateway_streams_hurried_total").increment(1);
+    }
+    moved
 }
 
 impl Recording {
@@ -223,18 +244,23 @@ impl Recording {
         }
     }
 
-    /// Waits until some reader has taken all that was written.
-    async fn caught_up(&self) {
+    /// Waits until some reader has taken all that was written. `false`: its readers are too slow.
+    async fn caught_up(&self) -> bool {
+        let started = Instant::now();
         loop {
             let moved = self.read.notified();
-            {
+            let until = {
                 let mut state = self.lock();
                 if state.spool.written() <= state.front {
-                    return;
+                    state.waited += started.elapsed();
+                    return true;
                 }
                 state.is_full = true;
+                state.waits_until(self.least_rate, started)
+            };
+            if !within(until, moved).await {
+                return false;
             }
-            moved.await;
         }
     }
 
@@ -252,20 +278,10 @@ impl Recording {
                     return;
                 }
                 state.is_full = true;
-                // Whoever does not read at all has left.
-                let earned = state.front.checked_div(self.least_rate).filter(|_| !state.readers.is_empty());
-                let earned = earned.map(|seconds| PATIENCE + Duration::from_secs(seconds));
-                earned.map(|earned| started + earned.saturating_sub(state.waited))
+                state.waits_until(self.least_rate, started)
             };
-            match until {
-                None => moved.await,
-                Some(until) => tokio::select! {
-                    () = moved => {}
-                    () = tokio::time::sleep_until(until) => {
-                        self.lock().hurries = true;
-                        metrics::counter!("salt402_gateway_streams_hurried_total").increment(1);
-                    }
-                },
+            if !within(until, moved).await {
+                self.lock().hurries = true;
             }
         }
     }
@@ -342,9 +358,12 @@ impl Recorder {
     /// Gives a piece of a stream that is paid as it goes: once some reader has what came before, it is paid for and on disk.
     ///
     /// # Errors
-    /// It is not given.
+    /// It is not given: it could not be, or its readers are too slow, so that the stream ends.
     pub(crate) async fn give(&self, tab: &Tab, cost: Amount, bytes: &Bytes) -> Result<(), NotGiven> {
-        self.0.caught_up().await;
+        if !self.0.caught_up().await {
+            let rate = self.0.least_rate;
+            return Err(tab.stop(&format!("it was read more slowly than {rate} bytes a second")));
+        }
         let keeps = self.0.length(bytes) <= self.0.largest;
         let headers = self.0.lock().head.as_ref().map(Head::headers).unwrap_or_default();
         tab.give(Piece { bytes, headers, cost, keeps }).await

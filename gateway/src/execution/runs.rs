@@ -206,6 +206,7 @@ impl Executions {
             return Ok(known);
         }
         let (meter, terms) = (purchase.meter.clone(), purchase.terms());
+        let longest = purchase.within.map_or(self.longest, |within| within.min(self.longest));
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
         let mut too_long = None;
         // Both are dropped here, and the run with its connection to the model server.
@@ -216,9 +217,9 @@ impl Executions {
                 metrics::counter!("salt402_gateway_streams_left_total").increment(1);
                 Err(Failed::left("the payer left before the answer ended"))
             }
-            () = recording.taken_longer_than(self.longest) => {
+            () = recording.taken_longer_than(longest) => {
                 metrics::counter!("salt402_gateway_streams_too_long_total").increment(1);
-                let detail = format!("the stream took longer than {} s", self.longest.as_secs());
+                let detail = format!("the stream took longer than {} s", longest.as_secs());
                 too_long = Some(detail.clone());
                 Err(Failed::ran(detail))
             }

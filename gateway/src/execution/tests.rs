@@ -1,5 +1,6 @@
 //! Runs with whole answers. Those of streams are tested in `streams`.
 
+mod as_it_goes;
 mod delivery;
 mod streams;
 

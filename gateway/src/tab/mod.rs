@@ -103,9 +103,9 @@ pub(crate) enum End {
 /// Why a piece is not given.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotGiven {
-    /// No voucher came that allows it.
+    /// No voucher came that allows it, or its client is too slow.
     #[error("{}", .0.detail)]
-    Unpaid(Problem),
+    Stopped(Problem),
     /// It could not be written down.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -134,7 +134,7 @@ impl Tab {
     }
 
     /// Whether more of it may be given.
-    fn goes_on(&self) -> bool {
+    pub(crate) fn goes_on(&self) -> bool {
         let standing = self.standing.borrow();
         standing.end.is_none() && !standing.cut
     }
@@ -216,37 +216,57 @@ impl Tab {
         let outcome = if why.is_none() { "paid" } else { "unpaid" };
         metrics::counter!("salt402_gateway_pauses_total", "outcome" => outcome).increment(1);
         metrics::histogram!("salt402_gateway_pause_seconds").record(started.elapsed().as_secs_f64());
-        let Some(why) = why else { return Ok(()) };
+        why.map_or(Ok(()), |why| Err(self.stop(why)))
+    }
+
+    /// It stops before its end, for a reason that its client is told.
+    pub(crate) fn stop(&self, why: &str) -> NotGiven {
         self.cut();
+        let charged = self.charged();
         let detail = format!(
-            "{why}: the stream has ended, and {} base units are charged for what was given of it; ask anew to have more",
-            self.charged()
+            "{why}: the stream has ended, and {charged} base units are charged for what was given of it; ask anew to have more"
         );
-        Err(NotGiven::Unpaid(Problem::new(Code::StreamEnded, detail)))
+        NotGiven::Stopped(Problem::new(Code::StreamEnded, detail))
     }
 
     /// Begins to wait. Returns until when.
     async fn pause(&self, needs: Amount, started: Instant) -> Instant {
         // What other requests of the channel use counts too. Where that cannot be asked, a refusal will say it.
-        let look = self.shared.paywall.standing(&self.begun);
-        let now = tokio::time::timeout(LOOK, look).await;
-        match now {
-            // It may allow more, where a voucher was taken and that could not be written down here.
-            Ok(Ok(allowed)) => {
-                if let Err(error) = self.allow(allowed).await {
-                    tracing::warn!(%error, "what a stream may cost could not be written down");
-                }
-            }
-            Ok(Err(error)) => tracing::warn!(detail = error.detail, "how a channel stands is not told"),
-            Err(_) => tracing::warn!("how a channel stands is not told in time"),
-        }
+        let now = self.look().await;
         let mut until = started;
         self.standing.send_modify(|standing| {
+            if let Some(allowed) = now {
+                standing.learn(allowed);
+            }
             standing.pauses += 1;
             until += self.shared.patience.saturating_sub(standing.waited);
             standing.waiting = Some(Waiting { number: standing.pauses, needs, until });
         });
         until
+    }
+
+    /// How its channel stands at the verifier, which may know of more: whoever sent a voucher may have left before it was noted here.
+    async fn look(&self) -> Option<Allowed> {
+        let told = tokio::time::timeout(LOOK, self.shared.paywall.standing(&self.begun)).await.ok()?;
+        let now = match told {
+            Ok(now) => now,
+            Err(error) => {
+                tracing::warn!(detail = error.detail, "how a channel stands is not told");
+                return None;
+            }
+        };
+        match self.note(now.amount).await {
+            Ok(()) => Some(now),
+            Err(error) => {
+                tracing::error!(%error, "what a voucher allows could not be written down");
+                None
+            }
+        }
+    }
+
+    /// Writes down what it may cost, before anything is given for it.
+    async fn note(&self, amount: Amount) -> Result<(), StoreError> {
+        self.shared.store.raise_charge(self.begun.payment, amount).await
     }
 
     /// Takes the next voucher of its channel. Returns how it stands then.
@@ -256,21 +276,22 @@ impl Tab {
         let more = Amount(allowed.0.saturating_add(Amount::ONE.0));
         let least = waiting.map_or(more, |waiting| waiting.needs).min(self.begun.most);
         let raised = self.shared.paywall.raise(&self.begun, voucher, least, presented).await?;
-        self.allow(raised).await.map_err(|error| {
+        self.note(raised.amount).await.map_err(|error| {
             tracing::error!(%error, "what a voucher allows could not be written down");
             let detail = "the voucher was taken, and what it allows could not be written down: send the same voucher again";
             Problem::new(Code::Internal, detail).retry_after(1000)
         })?;
+        self.standing.send_modify(|standing| standing.learn(raised));
         Ok(self.standing())
     }
+}
 
-    /// So much may be given of it, which is on disk before anything is given for it.
-    async fn allow(&self, Allowed { amount, tab }: Allowed) -> Result<(), StoreError> {
-        self.shared.store.raise_charge(self.begun.payment, amount).await?;
-        self.standing.send_modify(|standing| {
-            standing.allowed = standing.allowed.max(amount);
-            standing.channel = tab;
-        });
-        Ok(())
+impl Standing {
+    /// What was asked before may be told after.
+    fn learn(&mut self, Allowed { amount, tab }: Allowed) {
+        self.allowed = self.allowed.max(amount);
+        if tab.highest >= self.channel.highest {
+            self.channel = tab;
+        }
     }
 }

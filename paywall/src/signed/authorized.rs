@@ -76,7 +76,7 @@ pub(super) fn authorized(
         claimed: false,
         refunded: None,
     };
-    let claim = ClaimView { first: false, claimed_at_ms: 0, by_use: true, tab: None };
+    let claim = ClaimView { first: false, claimed_at_ms: 0, by_use: true, tab: None, exit_delay_s: None };
     let authorized =
         Authorized { question: Some(question.clone()), ends_at: Some(ends_at), is_secret, kept_ms: 0 };
     Ok(Some(Granted {

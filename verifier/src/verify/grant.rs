@@ -139,7 +139,7 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
         payment.claimed = true;
         Verdict::Accepted {
             payment: Box::new(payment),
-            claim: Some(ClaimView { first, claimed_at_ms, by_use: false, tab: None }),
+            claim: Some(ClaimView { first, claimed_at_ms, by_use: false, tab: None, exit_delay_s: None }),
         }
     };
     let must_be_final = |confirmations: u64, code, why: String| {

@@ -83,7 +83,14 @@ pub(crate) async fn attempt_voucher(
         metrics::counter!("salt402_claims_total").increment(1);
     }
     let (first, by_use, tab) = (grant.first, grant.by_use, tab_view(&grant));
-    let claim = grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first, claimed_at_ms, by_use, tab });
+    let exit_delay_s = by_use.then_some(grant.descriptor.exit_delay);
+    let claim = grant.claimed_at_ms.map(|claimed_at_ms| ClaimView {
+        first,
+        claimed_at_ms,
+        by_use,
+        tab,
+        exit_delay_s,
+    });
     Ok(Verdict::Accepted { payment: Box::new(granted_view(&new, &grant)), claim })
 }
 

@@ -132,6 +132,22 @@ async fn a_voucher_pays_for_one_request_and_the_next_is_told_what_to_sign() {
     assert_eq!(show(&shop, &first).await, Ok(false), "what was granted is answered");
 }
 
+/// Whoever serves must have charged it before its payer can have left.
+#[tokio::test]
+async fn a_claim_that_is_charged_afterwards_says_how_soon_its_payer_can_leave() {
+    let shop = Shop::open(&followed()).await;
+    open(&shop, Some(SIGNER)).await;
+    let by_use = VerifyRequest { by_use: true, ..voucher(200, SIGNED_200, 1, 150) };
+    for (request, exit_delay_s) in [(by_use, Some(900)), (voucher(300, SIGNED_300, 2, 50), None)] {
+        let accepted = shop.verifier.verify(&request).await.unwrap();
+        let Verdict::Accepted { claim: Some(claim), .. } = accepted else { panic!("{accepted:?}") };
+        assert_eq!(
+            (claim.exit_delay_s, claim.within()),
+            (exit_delay_s, exit_delay_s.map(|_| Duration::from_secs(450)))
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_the_channel_s_key_did_not_sign_for_this_server_is_refused() {
     let shop = Shop::open(&followed()).await;

@@ -246,24 +246,34 @@ async fn readers_that_are_too_slow_are_waited_for_no_more_and_get_all_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_takes_too_long_after_it_has_begun_ends_and_is_run_again() {
-    let (executions, _folder) = executions_with(Duration::from_secs(5), 0).await;
-    let (script, run) = scripted();
-    let streamed = executions.stream(purchase(true), run);
-    let written = async {
-        // It has not begun.
-        sleep(Duration::from_secs(60)).await;
-        script.write("one").await;
-        script
-    };
-    let (given, script) = tokio::join!(streamed, written);
-    let mut given = reader(given);
-    assert_eq!(given.next().await.unwrap().unwrap(), "one");
-    let told = given.next().await.unwrap().unwrap_err();
-    assert!(told.code == Code::UpstreamFailed && told.detail.contains("longer than 5 s"), "{}", told.detail);
-    assert!(script.pieces.is_closed(), "it is stopped");
-    // It is run again after a moment, and nothing of it is kept.
-    let told = executions.stream(purchase(false), never).await.unwrap_err();
-    assert!(told.code == Code::UpstreamFailed && told.retry_after_ms.is_some());
+    let short = Duration::from_secs(5);
+    // The payer of the second one can leave with what is not charged soon after that.
+    for (longest, within) in [(short, None), (LONGEST, Some(short))] {
+        let (executions, _folder) = executions_with(longest, 0).await;
+        let (script, run) = scripted();
+        let streamed = executions.stream(purchase(true).within(within), run);
+        let written = async {
+            // It has not begun.
+            sleep(Duration::from_secs(60)).await;
+            script.write("one").await;
+            script
+        };
+        let (given, script) = tokio::join!(streamed, written);
+        let mut given = reader(given);
+        assert_eq!(given.next().await.unwrap().unwrap(), "one");
+        let told = given.next().await.unwrap().unwrap_err();
+        assert!(
+            told.code == Code::UpstreamFailed && told.detail.contains("longer than 5 s"),
+            "{}",
+            told.detail
+        );
+        assert!(script.pieces.is_closed(), "it is stopped");
+        without_pause(&executions).await;
+        assert_eq!(
+            rest(&mut reader(executions.stream(purchase(false), pieces(&["a", "b"])).await)).await.0,
+            b"ab"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Requests and answers for selling: quotes, verdicts on proofs, and leases of claimant names.
 
+use std::time::Duration;
+
 use alloy_primitives::{Address, B128, B256};
 use serde::{Deserialize, Serialize};
 
@@ -263,6 +265,16 @@ pub struct ClaimView {
     /// Where further vouchers may raise the payment's amount: up to what, and how their channel stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tab: Option<Box<TabView>>,
+    /// With `by_use`, where it is of a channel: how soon its payer can leave with what is not charged by then, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_delay_s: Option<u64>,
+}
+
+impl ClaimView {
+    /// Within which time what is charged must be known, so that as much is left to claim it before its payer can have left.
+    pub fn within(&self) -> Option<Duration> {
+        self.exit_delay_s.map(|delay| Duration::from_secs(delay / 2))
+    }
 }
 
 /// What a claim may cost that further vouchers raise, and how their channel stands. All of it in base units.
