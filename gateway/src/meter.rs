@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use salt402_paywall::AnswerPrice;
@@ -138,6 +139,11 @@ impl Meter {
     /// What is charged for what was given: never more than was authorized.
     pub(crate) fn charged(&self) -> Amount {
         self.tab.as_ref().map_or_else(|| self.amount(), |tab| tab.charged())
+    }
+
+    /// For how long it may be used, so that it can be settled then. `None`: without an end.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.hold.as_ref().and_then(Hold::left)
     }
 
     /// Whether it is too late to settle what was used.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use salt402_http::clock::now_ms;
 use salt402_protocol::{Amount, PaymentId};
@@ -52,6 +53,12 @@ impl Hold {
     /// What earlier runs have used that nobody got an answer of.
     pub(crate) fn sunk(&self) -> Amount {
         self.sunk
+    }
+
+    /// For how long it may be used, so that it can be settled then. `None`: its authorization does not end.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let settles_at = now_ms().saturating_add(SETTLES_WITHIN_MS);
+        self.ends_at_ms.map(|ends_at| Duration::from_millis(ends_at.saturating_sub(settles_at)))
     }
 
     /// Whether it is too late to settle what was used.

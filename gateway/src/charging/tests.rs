@@ -18,7 +18,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::execution::{Answered, Delivered, Deliveries, PassedHead, Purchase};
+use crate::execution::{
+    Answered, Delivered, Deliveries, ExecutionLimits, Executions, Given, Head, PassedHead, Purchase, Recorder,
+};
 use crate::meter::Meter;
 use crate::upstream::admission::Admission;
 use crate::upstream::payload::Payload;
@@ -78,7 +80,7 @@ struct Stand {
     store: Store,
     /// A second that stands still until another is set.
     start_s: u64,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stand {
@@ -98,7 +100,7 @@ impl Stand {
             verifier,
             store,
             start_s,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -194,6 +196,75 @@ async fn an_answer_that_is_still_passed_on_when_its_authorization_ends_is_charge
         stand.charging.give_up().await;
         assert_eq!(stand.stands().await, (ChargeState::Charged, Some(charge)));
     }
+}
+
+/// What passes is charged while that can be settled, whether its client asks for more or not; and nothing passes after that.
+#[tokio::test]
+async fn an_answer_is_passed_on_no_longer_than_it_can_be_charged() {
+    // By the end of the authorization, and by the time in which a payer can leave its channel.
+    for (good_for_s, within_s) in [(40, None), (1000, Some(30))] {
+        let stand = Stand::new().await;
+        let (first, meter) = stand.run(good_for_s).await;
+        let purchase = Purchase::new(Box::new(payment()), first, "an answer".into())
+            .charged(Some(meter))
+            .within(within_s.map(Duration::from_secs));
+        let given = stand.deliveries.outcome(purchase, false, || async { Ok(answer("gun..").await) }).await;
+        let Ok(Delivered::Once(_, mut body)) = given else { panic!("it is given once") };
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "be");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(29)).await;
+        tokio::time::resume();
+        tokio::task::yield_now().await;
+        assert_eq!(stand.stands().await, (ChargeState::Running, None));
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+        let give_up = std::time::Instant::now() + Duration::from_secs(20);
+        while stand.stands().await.1.is_none() && std::time::Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(stand.stands().await, (ChargeState::Charged, Some(2)));
+        assert!(body.frame().await.unwrap().is_err(), "nothing more is given");
+        assert!(body.frame().await.is_none());
+        drop(body);
+        stand.deliveries.finish().await;
+        assert_eq!(stand.stands().await, (ChargeState::Charged, Some(2)));
+        assert!(stand.store.outcome(PAYMENT).await.unwrap().is_some(), "it was given, and is not run again");
+    }
+}
+
+/// Who signs for a minute and reads for two would have it for nothing.
+#[tokio::test]
+async fn a_stream_ends_while_what_it_used_can_be_settled() {
+    let stand = Stand::new().await;
+    let (first, meter) = stand.run(40).await;
+    let limits = ExecutionLimits {
+        runs: 3,
+        leave_grace: Duration::from_secs(1),
+        longest: Duration::from_secs(3600),
+        least_rate: 0,
+        largest_kept: 1 << 20,
+        folder: stand.folder.path().to_owned(),
+    };
+    let executions = Executions::new(stand.store.clone(), limits);
+    meter.begin(&HeaderMap::new());
+    meter.pass(b"seven..");
+    let purchase = Purchase::new(Box::new(payment()), first, "a stream".into()).charged(Some(meter));
+    let run = |recorder: Recorder| async move {
+        recorder.head(Head::events);
+        recorder.write(Bytes::from_static(b"seven..")).await.unwrap();
+        std::future::pending().await
+    };
+    let Ok(Given::Stream(_, mut reader)) = executions.stream(purchase, run).await else {
+        panic!("it is a stream")
+    };
+    assert_eq!(reader.next().await.unwrap().unwrap(), "seven..");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    let told = reader.next().await.unwrap().unwrap_err();
+    assert!(told.detail.contains("had to be settled"), "{}", told.detail);
+    assert_eq!(stand.stands().await, (ChargeState::Charged, Some(7)));
 }
 
 /// What cannot be settled any more is not given, and its payer owes nothing for it.

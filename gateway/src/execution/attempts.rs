@@ -13,6 +13,7 @@ use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Amount, Code, PaymentId, Problem};
 use salt402_store::{PartOf, Store, StoreError, Unserved};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::meter::Meter;
 use crate::upstream::failure::FailureClass;
@@ -64,9 +65,14 @@ impl Purchase {
         Self { once, ..self }
     }
 
-    /// The same, of which a stream must have ended within a time.
+    /// The same, which must have ended within a time.
     pub(crate) fn within(self, within: Option<Duration>) -> Self {
         Self { within, ..self }
+    }
+
+    /// When it must have ended.
+    pub(super) fn latest(&self) -> Option<Instant> {
+        self.within.map(|within| Instant::now() + within)
     }
 
     /// The same, charged by what is used of it.
@@ -127,6 +133,15 @@ impl Failed {
     pub(crate) fn left(detail: impl Into<String>) -> Self {
         Self { class: FailureClass::Left, detail: detail.into(), after: None }
     }
+}
+
+/// Waits until a run can be charged no longer. Nobody gets what it would bring.
+pub(super) async fn too_late(latest: Option<Instant>) -> Failed {
+    match latest {
+        Some(latest) => tokio::time::sleep_until(latest).await,
+        None => std::future::pending().await,
+    }
+    Failed::ran("the answer took so long that its payer could have left its channel before it was charged")
 }
 
 /// The attempt that now begins, counted and on disk, or why none begins. A payment may have `most` runs.

@@ -165,17 +165,18 @@ impl Deliveries {
             return Ok(known);
         }
         let (meter, terms) = (purchase.meter.clone(), purchase.terms());
+        let latest = purchase.latest();
         let attempt = attempts::begin(&self.noting.store, self.noting.runs, purchase).await?;
         // Dropped here, the run closes its connection to the upstream.
         let ran = tokio::select! {
             biased;
             ran = run => ran,
             () = entry.left_for(self.leave_grace), if !keeps => Err(left()),
+            failed = attempts::too_late(latest) => Err(failed),
         };
         let (head, begun, rest, permit) = match ran {
-            Ok(Answered::Stream(head, begun, rest, permit)) => (head, begun, rest, permit),
             // Nobody has it, so nobody pays for it.
-            Ok(Answered::Whole(..)) if meter.as_ref().is_some_and(|meter| meter.has_ended()) => {
+            Ok(_) if meter.as_ref().is_some_and(|meter| meter.has_ended()) => {
                 let told = attempts::give_up(&self.noting.store, payment).await?;
                 self.noting.charged.notify_one();
                 return Err(told);
@@ -192,6 +193,7 @@ impl Deliveries {
                 self.noting.charged.notify_one();
                 return Ok(Ending::Kept(head, body));
             }
+            Ok(Answered::Stream(head, begun, rest, permit)) => (head, begun, rest, permit),
             Err(failed) => return Err(self.noting.failed(attempt, failed, terms).await?),
         };
         if !entry.is_awaited_within(self.leave_grace).await {
@@ -201,7 +203,9 @@ impl Deliveries {
         if let Some(meter) = &meter {
             meter.begin(&head.headers);
         }
-        *entry.lock() = Some(Once { head, begun, rest, permit, attempt, meter, terms });
+        let ends = meter.as_ref().and_then(|meter| meter.left()).map(|left| Instant::now() + left);
+        let until = [latest, ends].into_iter().flatten().min();
+        *entry.lock() = Some(Once { head, begun, rest, permit, attempt, meter, until, terms });
         Ok(Ending::Once)
     }
 

@@ -286,14 +286,14 @@ impl Recording {
         }
     }
 
-    /// Waits until its answer has begun, and for so long after that.
-    pub(super) async fn taken_longer_than(&self, longest: Duration) {
+    /// Waits until its answer has begun.
+    pub(super) async fn begun(&self) {
         loop {
             let written = self.written.notified();
             tokio::pin!(written);
             written.as_mut().enable();
             if self.lock().head.is_some() {
-                return tokio::time::sleep(longest).await;
+                return;
             }
             written.await;
         }

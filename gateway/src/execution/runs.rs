@@ -174,9 +174,14 @@ impl Executions {
         if let Some(known) = self.known(payment).await? {
             return Ok(known);
         }
-        let (meter, terms) = (purchase.meter.clone(), purchase.terms());
+        let (meter, terms, latest) = (purchase.meter.clone(), purchase.terms(), purchase.latest());
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
-        match run.await {
+        let ran = tokio::select! {
+            biased;
+            ran = run => ran,
+            failed = attempts::too_late(latest) => Err(failed),
+        };
+        match ran {
             // Nobody has it, so nobody pays for it.
             Ok(_) if meter.as_ref().is_some_and(|meter| meter.has_ended()) => {
                 let told = attempts::give_up(&self.store, payment).await?;
@@ -217,9 +222,8 @@ impl Executions {
                 metrics::counter!("salt402_gateway_streams_left_total").increment(1);
                 Err(Failed::left("the payer left before the answer ended"))
             }
-            () = recording.taken_longer_than(longest) => {
+            detail = too_long_for(&recording, longest, meter.as_deref()) => {
                 metrics::counter!("salt402_gateway_streams_too_long_total").increment(1);
-                let detail = format!("the stream took longer than {} s", longest.as_secs());
                 too_long = Some(detail.clone());
                 Err(Failed::ran(detail))
             }
@@ -327,6 +331,21 @@ impl Executions {
         terms: Terms,
     ) -> Result<Problem, Problem> {
         attempts::note_failed(&self.store, self.runs, attempt, failed, terms, &self.charged).await
+    }
+}
+
+/// Waits until a stream has taken too long since it began: what is charged of it must be settled while that is authorized.
+async fn too_long_for(recording: &Recording, longest: Duration, meter: Option<&Meter>) -> String {
+    recording.begun().await;
+    match meter.and_then(Meter::left).filter(|left| *left < longest) {
+        Some(left) => {
+            tokio::time::sleep(left).await;
+            "the stream went on until its authorization had to be settled".to_owned()
+        }
+        None => {
+            tokio::time::sleep(longest).await;
+            format!("the stream took longer than {} s", longest.as_secs())
+        }
     }
 }
 

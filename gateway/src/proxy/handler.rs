@@ -170,8 +170,9 @@ async fn paid(
     drop(reservation);
     let run = run(gateway, service, rule, &request, &order, &payment, bytes);
     let started = Instant::now();
+    let within = claim.within();
     let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
-    let mut purchase = purchase(&payment, first, usage, &order);
+    let mut purchase = purchase(&payment, first, usage, &order).within(within);
     purchase.meter = authorized.as_ref().map(|_| Arc::new(metered(rule, &payment).holding(hold)));
     let delivered = gateway.deliveries.outcome(purchase, keeps, run).await?;
     let mut charge = None;
