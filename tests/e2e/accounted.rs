@@ -31,6 +31,8 @@ const CREDIT: u64 = 100_000_000;
 /// What a request to the model costs that is charged its bound.
 const BOUND: u64 = 1016;
 const CHANNELS: u8 = 3;
+/// Within which time they begin.
+const BEGINNING: Duration = Duration::from_secs(5);
 /// For how long somebody asks again.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -279,7 +281,7 @@ async fn kill(stand: &mut Facilitating, ended: &AtomicBool, mut drawn: u64) -> u
     let mut kills = 0;
     while !ended.load(Ordering::SeqCst) {
         drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        tokio::time::sleep(Duration::from_millis(100 + (drawn >> 33) % 1900)).await;
+        tokio::time::sleep(Duration::from_millis(100 + (drawn >> 33) % 900)).await;
         stand.stack.kill();
         stand.up().await;
         kills += 1;
@@ -338,7 +340,14 @@ async fn every_base_unit_is_accounted_for_after_requests_of_all_kinds_with_kills
 
     let ended = AtomicBool::new(false);
     let serving = async {
-        let by_kind = (0..requests).map(|number| payers.served(KINDS[number as usize % KINDS.len()], number));
+        // They begin within some seconds, so that kills fall among them on a fast machine too.
+        let by_kind = (0..requests).map(|number| {
+            let payers = &payers;
+            async move {
+                tokio::time::sleep(BEGINNING * number as u32 / requests as u32).await;
+                payers.served(KINDS[number as usize % KINDS.len()], number).await
+            }
+        });
         let by_voucher = channels
             .iter()
             .zip(1..)
