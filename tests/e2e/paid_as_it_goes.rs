@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::SALT402;
 use crate::charging::CHAT;
+use crate::streaming::rest;
 use crate::vouchers::{accounts, opened, taking_vouchers};
 
 /// What any request costs; each token costs 1.
@@ -57,14 +58,6 @@ async fn until(response: &mut Response, wanted: &str) -> String {
         text.push_str(std::str::from_utf8(&piece).unwrap());
     }
     text
-}
-
-async fn rest(mut response: Response) -> String {
-    let mut text = Vec::new();
-    while let Some(piece) = response.chunk().await.unwrap() {
-        text.extend_from_slice(&piece);
-    }
-    String::from_utf8(text).unwrap()
 }
 
 /// The data of the last event of a name.

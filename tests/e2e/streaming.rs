@@ -52,7 +52,8 @@ async fn until(response: &mut Response, end: &str) -> String {
     text
 }
 
-async fn rest(mut response: Response) -> String {
+/// What is left of an answer.
+pub(crate) async fn rest(mut response: Response) -> String {
     let mut text = Vec::new();
     while let Some(piece) = response.chunk().await.unwrap() {
         text.extend_from_slice(&piece);

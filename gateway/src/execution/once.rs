@@ -1,8 +1,8 @@
 //! An answer that is given once, on its way to its client, and what is noted of it.
 //!
 //! If the upstream breaks it off, it was not given, which is on disk before the payer learns it. Where what passes is charged, that is
-//! on disk before its end; and whoever keeps the upstream waiting until it breaks the answer off pays for what has passed, as whoever
-//! leaves does.
+//! on disk before its end, and while it can still be settled, whether its client takes more or not: nothing passes after that. Whoever
+//! keeps the upstream waiting until it breaks the answer off pays for what has passed, as whoever leaves does.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

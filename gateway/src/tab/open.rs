@@ -33,7 +33,7 @@ impl Tabs {
         self.shared.ending.cancel();
     }
 
-    /// The stream of a payment, as it is under way, or a new one, which may cost so much for now.
+    /// The stream of a payment, as it is under way, or a new one, which may cost so much at first.
     pub(crate) fn open(&self, begun: Begun, allowed: Amount, channel: TabView) -> Arc<Tab> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let payment = begun.payment;
