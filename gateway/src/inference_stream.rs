@@ -53,8 +53,7 @@ impl Sale for Streamed {
     }
 
     fn begins(&self) -> Option<Amount> {
-        let PricedRequest { cost, model, .. } = &self.0;
-        least(cost.as_ref()?, model, &self.0.quantities())
+        begins(&self.0)
     }
 
     fn full(&self) -> Option<Problem> {
@@ -67,6 +66,11 @@ impl Sale for Streamed {
         let run = |recorder| run(self.0, circuits, payer, meter, recorder);
         gateway.executions.stream(purchase, run).await
     }
+}
+
+/// What a stream of it costs at its beginning.
+pub(crate) fn begins(request: &PricedRequest) -> Option<Amount> {
+    least(request.cost.as_ref()?, &request.model, &request.quantities())
 }
 
 pub(crate) async fn run(

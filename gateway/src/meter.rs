@@ -22,7 +22,8 @@ use crate::upstream::usage::Counts;
 pub(crate) struct Meter {
     /// The most that may be charged, in base units.
     ceiling: Amount,
-    prices: Prices,
+    /// A std mutex, because nothing is awaited while it is held.
+    counted: Mutex<Counted>,
     /// Whoever counts is under way.
     hold: Option<Hold>,
     /// Where it is paid as it goes.
@@ -31,15 +32,17 @@ pub(crate) struct Meter {
     taken_on: AtomicBool,
 }
 
-/// By which prices, and what was counted. The mutexes are std's, because nothing is awaited while they are held.
+/// What is counted, and by which prices it is charged.
 #[derive(Debug)]
-enum Prices {
+enum Counted {
+    /// Nothing yet: no model was asked.
+    Nothing,
     /// All that was authorized is charged.
     All,
-    /// A model's, for what it reads and writes, which costs so much at the most.
+    /// By a model's prices, what it reads and writes, which costs so much at the most.
     Model(Box<OfModel>),
-    /// A service's, for what it answers.
-    Answer { price: AnswerPrice, counted: Mutex<Counted> },
+    /// By a service's, what it answers.
+    Answer { price: AnswerPrice, bytes: u64, rows: Option<Rows> },
 }
 
 /// What a request to a model costs at the most, and what was seen of it.
@@ -48,14 +51,16 @@ struct OfModel {
     model: Model,
     of: Quantities,
     cost: Cost,
-    seen: Mutex<Seen>,
+    seen: Seen,
 }
 
-/// What has passed of an answer.
-#[derive(Debug, Default)]
-struct Counted {
-    bytes: u64,
-    rows: Option<Rows>,
+impl Counted {
+    /// Of a request to a model. Without a price, all that was authorized is charged.
+    fn of_model(model: &Model, of: Quantities, cost: Option<Cost>) -> Self {
+        cost.map_or(Self::All, |cost| {
+            Self::Model(Box::new(OfModel { model: model.clone(), of, cost, seen: Seen::default() }))
+        })
+    }
 }
 
 /// What a run has shown so far.
@@ -90,30 +95,37 @@ impl Seen {
 impl Meter {
     /// For a request to a model, which costs so much at the most. Without a price, all that was authorized is charged.
     pub(crate) fn new(model: &Model, of: Quantities, cost: Option<Cost>, ceiling: Amount) -> Self {
-        let prices = match cost {
-            Some(cost) => {
-                let (model, seen) = (model.clone(), Mutex::default());
-                Prices::Model(Box::new(OfModel { model, of, cost, seen }))
-            }
-            None => Prices::All,
-        };
-        Self { ceiling, prices, hold: None, tab: None, taken_on: AtomicBool::new(false) }
+        Self::of(Counted::of_model(model, of, cost), ceiling)
+    }
+
+    /// For a request that one of several models answers. Which of them is asked is told by [`Self::asks`].
+    pub(crate) fn of_several(ceiling: Amount) -> Self {
+        Self::of(Counted::Nothing, ceiling)
     }
 
     /// For an answer that is counted as it passes.
     pub(crate) fn of_answer(price: AnswerPrice, ceiling: Amount) -> Self {
-        Self {
-            ceiling,
-            prices: Prices::Answer { price, counted: Mutex::default() },
-            hold: None,
-            tab: None,
-            taken_on: AtomicBool::new(false),
-        }
+        Self::of(Counted::Answer { price, bytes: 0, rows: None }, ceiling)
     }
 
     /// For what is not counted: all that was authorized is charged.
     pub(crate) fn of_all(ceiling: Amount) -> Self {
-        Self { ceiling, prices: Prices::All, hold: None, tab: None, taken_on: AtomicBool::new(false) }
+        Self::of(Counted::All, ceiling)
+    }
+
+    fn of(counted: Counted, ceiling: Amount) -> Self {
+        let (counted, taken_on) = (Mutex::new(counted), AtomicBool::new(false));
+        Self { ceiling, counted, hold: None, tab: None, taken_on }
+    }
+
+    /// A model is asked, which costs so much at the most. Whoever was asked before counts no more.
+    pub(crate) fn asks(&self, model: &Model, of: Quantities, cost: Option<Cost>) {
+        *self.counted() = Counted::of_model(model, of, cost);
+        self.taken_on.store(false, Ordering::Relaxed);
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For a request that cannot be run any more: nothing is charged.
@@ -168,27 +180,26 @@ impl Meter {
 
     /// Notes what was seen of a model's run that is under way. A new run begins anew.
     pub(crate) fn note(&self, now: Seen) {
-        if let Prices::Model(of_model) = &self.prices {
+        if let Counted::Model(of_model) = &mut *self.counted() {
             if now.ended && now.counts.is_none() {
                 metrics::counter!("salt402_gateway_uncounted_total").increment(1);
             }
-            *lock(&of_model.seen) = now;
+            of_model.seen = now;
         }
     }
 
     /// An answer with this head begins. What passed of another run counts no more.
     pub(crate) fn begin(&self, headers: &HeaderMap) {
-        if let Prices::Answer { counted, .. } = &self.prices {
-            *lock(counted) = Counted { bytes: 0, rows: Some(Rows::of(headers)) };
+        if let Counted::Answer { bytes, rows, .. } = &mut *self.counted() {
+            (*bytes, *rows) = (0, Some(Rows::of(headers)));
         }
     }
 
     /// A piece of it passes.
     pub(crate) fn pass(&self, piece: &[u8]) {
-        if let Prices::Answer { counted, .. } = &self.prices {
-            let mut counted = lock(counted);
-            counted.bytes = counted.bytes.saturating_add(piece.len() as u64);
-            if let Some(rows) = &mut counted.rows {
+        if let Counted::Answer { bytes, rows, .. } = &mut *self.counted() {
+            *bytes = bytes.saturating_add(piece.len() as u64);
+            if let Some(rows) = rows {
                 rows.push(piece);
             }
         }
@@ -196,25 +207,18 @@ impl Meter {
 
     /// What all costs that was counted, and no more than the most.
     pub(crate) fn amount(&self) -> Amount {
-        let amount = match &self.prices {
-            Prices::All => None,
-            Prices::Model(of_model) => {
+        let amount = match &*self.counted() {
+            Counted::Nothing => Some(Amount::ZERO),
+            Counted::All => None,
+            Counted::Model(of_model) => {
                 let OfModel { model, of, cost, seen } = &**of_model;
-                let seen = *lock(seen);
-                cost.of_used(&model.price, of, &used(of, &seen))
+                cost.of_used(&model.price, of, &used(of, seen))
             }
-            Prices::Answer { price, counted } => {
-                let counted = lock(counted);
-                price.of(counted.bytes, counted.rows.as_ref().and_then(Rows::count))
-            }
+            Counted::Answer { price, bytes, rows } => price.of(*bytes, rows.as_ref().and_then(Rows::count)),
         };
         let sunk = self.hold.as_ref().map_or(Amount::ZERO, Hold::sunk);
         amount.map_or(self.ceiling, |amount| Amount(amount.0.saturating_add(sunk.0)).min(self.ceiling))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was used: what the server counted, within what was asked for. What it did not count is taken from the bound, and of a stream

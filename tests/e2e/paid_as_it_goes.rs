@@ -19,7 +19,7 @@ const REQUEST: u64 = 1000;
 const MOST: u64 = REQUEST + 20;
 const DEPOSIT: u64 = 100_000;
 
-fn options(gateway: &str) -> StackOptions {
+pub(crate) fn options(gateway: &str) -> StackOptions {
     StackOptions {
         model: "charge = \"used\"".into(),
         gateway: format!("leave_grace_s = 1\n{gateway}"),
@@ -32,7 +32,7 @@ fn chat(text: &str) -> Value {
 }
 
 /// What ends a chat stream whose server counts so many tokens.
-fn end(tokens: u64) -> String {
+pub(crate) fn end(tokens: u64) -> String {
     let stop = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }],
         "usage": { "prompt_tokens": 3, "completion_tokens": tokens } });
     format!("data: {stop}\n\n{CHAT_DONE}")
@@ -43,7 +43,7 @@ async fn ask(stack: &Stack, path: &str, body: &Value, proof: &str) -> Response {
 }
 
 /// A stream that begins.
-async fn begun(stack: &Stack, body: &Value, proof: &str) -> Response {
+pub(crate) async fn begun(stack: &Stack, body: &Value, proof: &str) -> Response {
     let response = ask(stack, CHAT, body, proof).await;
     let status = response.status();
     assert!(status.is_success(), "{status}: {}", response.text().await.unwrap());
@@ -61,21 +61,21 @@ async fn until(response: &mut Response, wanted: &str) -> String {
 }
 
 /// The data of the last event of a name.
-fn told(text: &str, name: &str) -> Value {
+pub(crate) fn told(text: &str, name: &str) -> Value {
     let (_, after) =
         text.rsplit_once(&format!("event: {name}\ndata: ")).unwrap_or_else(|| panic!("no {name}: {text}"));
     serde_json::from_str(after.lines().next().unwrap()).unwrap()
 }
 
 /// Reads until the stream waits. Returns what came, and what the event says.
-async fn paused(response: &mut Response) -> (String, Value) {
+pub(crate) async fn paused(response: &mut Response) -> (String, Value) {
     let text = until(response, "event: payment-need-voucher\ndata: ").await;
     let text = if text.ends_with("\n\n") { text } else { text + &until(response, "\n\n").await };
     let said = told(&text, "payment-need-voucher");
     (text, said)
 }
 
-async fn send(stack: &Stack, said: &Value, proof: &str) -> Answer {
+pub(crate) async fn send(stack: &Stack, said: &Value, proof: &str) -> Answer {
     let url = format!("{}{}", stack.gateway, said["voucherUrl"].as_str().unwrap());
     stack.post(&url, &json!({}), &[("x-payment-proof", proof)]).await
 }
@@ -86,7 +86,7 @@ async fn account(stack: &Stack, channel: &TestChannel) -> [u64; 3] {
     [account.ceiling, account.spent, account.reserved].map(|amount| amount.0.to::<u64>())
 }
 
-async fn comes_to(stack: &Stack, channel: &TestChannel, wished: [u64; 3]) {
+pub(crate) async fn comes_to(stack: &Stack, channel: &TestChannel, wished: [u64; 3]) {
     for _ in 0..200 {
         if account(stack, channel).await == wished {
             return;

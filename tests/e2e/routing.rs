@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use reqwest::StatusCode;
+use salt402_protocol::Asset;
 use salt402_tests::{Answer, CHAT_DONE, CountingUpstream, Scripted, Stack, StackOptions, chat_chunk};
 use serde_json::{Value, json};
 
 use crate::SALT402;
+use crate::paid_as_it_goes::{begun, comes_to, end, options, paused, send, told};
+use crate::streaming::rest;
+use crate::vouchers::opened;
 
 const ROUTED: &str = "/v1/inference/routed";
 const CHAT: &str = "/v1/chat/completions";
@@ -22,6 +26,12 @@ struct Routes {
 
 impl Routes {
     async fn start(route: &str, model: &str, other_lines: &str) -> Self {
+        let other = format!("price_per_request = \"3000\"\nprice_per_token = \"2\"\n{other_lines}");
+        Self::start_with(StackOptions { model: model.into(), ..StackOptions::default() }, route, &other).await
+    }
+
+    /// With what else a stack has, and the lines of the route and of the other model.
+    async fn start_with(options: StackOptions, route: &str, other_lines: &str) -> Self {
         let other = CountingUpstream::start().await;
         let sections = format!(
             r#"
@@ -32,15 +42,13 @@ candidates = ["counted", "other"]
 
 [gateway.models.other]
 upstream = "{}"
-price_per_request = "3000"
-price_per_token = "2"
 default_tokens = 16
 max_tokens = 100
 {other_lines}
 "#,
             other.url()
         );
-        let options = StackOptions { sections, model: model.into(), ..StackOptions::default() };
+        let options = StackOptions { sections, ..options };
         let stack = Stack::start_with(SALT402, options).await;
         let routes = Self { stack, other };
         routes.until_both_are_sold().await;
@@ -59,6 +67,11 @@ max_tokens = 100
 
     async fn ask(&self, path: &str, body: &Value, shown: &Shown) -> Answer {
         let shown: Vec<_> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.stack.post(&format!("{}{path}", self.stack.gateway), body, &shown).await
+    }
+
+    async fn ask_by_voucher(&self, path: &str, body: &Value, proof: &str) -> Answer {
+        let shown = [("x-payment-proof", proof), ("x-session-id", "s")];
         self.stack.post(&format!("{}{path}", self.stack.gateway), body, &shown).await
     }
 
@@ -383,4 +396,103 @@ async fn a_routed_request_that_is_killed_is_run_again_for_the_same_proof() {
     }
     assert_eq!(routes.stack.upstream.asked() + routes.other.asked(), 2);
     assert_eq!(routes.stack.status().await["claims"], 1);
+}
+
+/// What `other` costs where it is charged by use.
+const DEAR: &str = "price_per_request = \"3000\"\nprice_per_token = \"2\"\ncharge = \"used\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_charged_what_the_one_uses_that_answers() {
+    let mut routes = Routes::start_with(options(""), "", DEAR).await;
+    let channel = opened(&mut routes.stack, Asset::Native, 100_000, 1).await;
+    let ask = async |path: &str, body: &Value, ceiling: u64| {
+        let answer = routes.ask_by_voucher(path, body, &channel.proof(ceiling)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        (by(&answer), answer.headers["x-payment-charge"].to_str().unwrap().to_owned(), answer.json())
+    };
+    // The most that one of them costs must be allowed.
+    let details = salt402_tests::payment_details(&routes.unpaid(ROUTED, &asking("one")).await);
+    assert_eq!(details.amount.to_string(), "3032");
+    let (by, charge, body) = ask(ROUTED, &asking("one"), 3032).await;
+    assert_eq!((&*by, &*charge, &body["usage"]["cost"]), ("counted", "1002", &json!("1002")));
+    // The one that the session is with fails: what it would have cost is not charged.
+    routes.stack.upstream.fail(1);
+    let chat = json!({ "model": "auto", "messages": [{ "role": "user", "content": "two" }] });
+    let (by, charge, body) = ask(CHAT, &chat, 1002 + 3032).await;
+    assert_eq!((&*by, &*charge, &body["usage"]["cost"]), ("other", "3004", &json!("3004")));
+    comes_to(&routes.stack, &channel, [4034, 4006, 0]).await;
+    // Both fail for good: nothing is charged.
+    for upstream in [&routes.stack.upstream, &routes.other] {
+        upstream.script(Scripted::json(422, "{}"));
+    }
+    let refused = routes.ask_by_voucher(ROUTED, &asking("refused"), &channel.proof(4006 + 3032)).await;
+    assert!(
+        refused.status.is_client_error() && refused.body.contains("nothing is charged"),
+        "{}",
+        refused.body
+    );
+    comes_to(&routes.stack, &channel, [7038, 4006, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_charged_its_bound_where_one_of_its_models_is_or_it_has_a_price_of_its_own() {
+    for (route, other) in [
+        ("", "price_per_request = \"3000\"\nprice_per_token = \"2\""),
+        ("price_per_request = \"3032\"", DEAR),
+    ] {
+        let mut routes = Routes::start_with(options(""), route, other).await;
+        let channel = opened(&mut routes.stack, Asset::Native, 100_000, 1).await;
+        let answer = routes.ask_by_voucher(ROUTED, &asking("one"), &channel.proof(3032)).await;
+        assert_eq!(by(&answer), "counted");
+        assert!(!answer.headers.contains_key("x-payment-charge"), "{route}");
+        comes_to(&routes.stack, &channel, [3032, 3032, 0]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_a_route_is_paid_as_it_goes_by_the_prices_of_the_one_that_answers() {
+    let mut routes = Routes::start_with(options("voucher_wait_s = 5"), "", DEAR).await;
+    let channel = opened(&mut routes.stack, Asset::Native, 100_000, 1).await;
+    let chat = |text: &str| json!({ "model": "auto", "stream": true, "max_tokens": 20, "messages": [{ "role": "user", "content": text }] });
+    // Whoever answers can begin.
+    let asked = format!("{}{CHAT}", routes.stack.gateway);
+    let unpaid = routes.stack.post(&asked, &chat("goes on"), &[("x-payment-stream", "vouchers")]).await;
+    let details: Value = serde_json::from_str(unpaid.headers["x-payment-details"].to_str().unwrap()).unwrap();
+    assert_eq!((&details["amount"], &details["streamLeast"]), (&json!("3040"), &json!("3002")));
+    // The first fails, and the other is paid as it goes.
+    routes.stack.upstream.fail(1);
+    let script = routes.other.script_stream();
+    script.write(chat_chunk("one"));
+    script.write(chat_chunk("two"));
+    let mut response = begun(&routes.stack, &chat("goes on"), &channel.proof(3002)).await;
+    assert_eq!(response.headers()["x-salt402-model"], "other");
+    let (text, said) = paused(&mut response).await;
+    assert!(text.contains("one") && !text.contains("two"), "{text}");
+    let sent = send(&routes.stack, &said, &channel.proof(3004)).await;
+    assert!(sent.status.is_success(), "{}", sent.body);
+    script.write(end(2));
+    let text = rest(response).await;
+    assert!(text.contains("two") && text.contains("[DONE]"), "{text}");
+    let receipt = told(&text, "payment-receipt");
+    assert_eq!((&receipt["charged"], &receipt["complete"]), (&json!("3004"), &json!(true)), "{text}");
+    comes_to(&routes.stack, &channel, [3004, 3004, 0]).await;
+    assert_eq!((routes.stack.upstream.asked(), routes.other.asked()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_is_asked_for_a_stream_that_nobody_pays_on_for() {
+    let other = "price_per_request = \"1000\"\nprice_per_token = \"1\"\ncharge = \"used\"";
+    let mut routes = Routes::start_with(options("voucher_wait_s = 1"), "", other).await;
+    let channel = opened(&mut routes.stack, Asset::Native, 100_000, 1).await;
+    let body = json!({ "model": "auto", "stream": true, "max_tokens": 20, "messages": [{ "role": "user", "content": "x" }] });
+    // A whole answer in place of a stream, dearer than what the voucher allows.
+    let answer = json!({ "id": "x", "object": "chat.completion", "model": "m",
+        "choices": [{ "index": 0, "message": { "role": "assistant", "content": "all" }, "finish_reason": "stop" }],
+        "usage": { "prompt_tokens": 3, "completion_tokens": 16, "total_tokens": 19 } });
+    routes.stack.upstream.script(Scripted::json(200, answer.to_string()));
+    let shown = [("x-payment-proof", &*channel.proof(1001)), ("x-payment-stream", "vouchers")];
+    let answer = routes.stack.post(&format!("{}{CHAT}", routes.stack.gateway), &body, &shown).await;
+    assert!(answer.status.is_client_error(), "{}: {}", answer.status, answer.body);
+    comes_to(&routes.stack, &channel, [1001, 0, 0]).await;
+    assert_eq!((routes.stack.upstream.asked(), routes.other.asked()), (1, 0));
 }

@@ -129,14 +129,18 @@ fn costs(path: &str, catalogue: &Catalogue, body: &[u8]) -> anyhow::Result<Resul
 /// What a request for a route costs, in lines and in JSON. `own`: whether the route has a price of its own.
 fn of_route_told(cost: &RouteCost, own: bool, (symbol, decimals): &(String, u8)) -> (Vec<String>, Value) {
     let paid = |amount: Amount| format!("{} {symbol}", amount.to_units(*decimals));
-    let RouteCost { name, amount, candidates } = cost;
-    let why = if own { "the route's own price" } else { "the most that a candidate costs" };
+    let RouteCost { name, amount, by_use, candidates } = cost;
+    let why = match (own, by_use) {
+        (true, _) => "the route's own price",
+        (false, true) => "the most that a candidate costs; a voucher or a ceiling is charged what is used",
+        (false, false) => "the most that a candidate costs",
+    };
     let mut lines = vec![format!("{name}: {}  ({why})", paid(*amount))];
     lines.extend(candidates.iter().map(|(model, alone)| format!("  at {model} alone: {}", paid(*alone))));
     let candidates: Vec<_> =
         candidates.iter().map(|(model, alone)| json!({"model": model, "amount": alone})).collect();
     let json = json!({
-        "route": name, "amount": amount, "asset": symbol, "decimals": decimals, "own_price": own,
+        "route": name, "amount": amount, "asset": symbol, "decimals": decimals, "own_price": own, "by_use": by_use,
         "candidates": candidates,
     });
     (lines, json)

@@ -122,7 +122,7 @@ fn inference(
     };
     let read = |candidate: &str| {
         let own = InferenceRequest { model: candidate.to_owned(), ..request.clone() };
-        PricedRequest::priced(catalogue, own, &order)
+        PricedRequest::priced(catalogue, own, charged_as(catalogue, candidate, &order))
     };
     let routed = Routed::understand(&request.model, route, wanted, read)?;
     Ok(routed.map(|routed| Target::Route(Box::new(routed))))
@@ -233,8 +233,10 @@ fn routed(
 pub struct RouteCost {
     /// The route's name.
     pub name: String,
-    /// What must be paid, in base units.
+    /// What must be paid, in base units; by use, the most.
     pub amount: Amount,
+    /// Whether what the one uses that answers is charged, of whoever pays in a way that allows it.
+    pub by_use: bool,
     /// The candidates that take it, and what it costs at each of them alone.
     pub candidates: Vec<(String, Amount)>,
 }
@@ -273,6 +275,7 @@ impl RouteCost {
                     Some(Self {
                         name,
                         amount: order.amount,
+                        by_use: order.by_use,
                         candidates: candidates.iter().map(one).collect(),
                     })
                 }
@@ -300,7 +303,8 @@ fn passed(
             .map(|read| reading(read).map(Target::Model));
     };
     let read = |candidate: &str| {
-        Passed::of_model(api, candidate.to_owned(), catalogue, body.clone(), &order).map(reading)
+        let order = charged_as(catalogue, candidate, &order);
+        Passed::of_model(api, candidate.to_owned(), catalogue, body.clone(), order).map(reading)
     };
     let routed = Routed::<Passed>::understand(&name, route, Wanted { streamed: false, session }, read)?;
     Ok(routed.map(|routed| {

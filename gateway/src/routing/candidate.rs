@@ -1,17 +1,20 @@
 //! A request as one model would run it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use salt402_paywall::Order;
-use salt402_protocol::Address;
+use salt402_protocol::{Address, Amount};
 
 use crate::api::Passed;
 use crate::catalogue::Model;
 use crate::circuit::Circuits;
 use crate::execution::{Failed, Head, Recorder};
+use crate::meter::Meter;
+use crate::paid::Sale;
 use crate::priced_request::PricedRequest;
-use crate::pricing::Quantities;
+use crate::pricing::{Cost, Quantities};
 use crate::{inference, inference_stream, passed};
 
 /// A request as one model would run it.
@@ -28,6 +31,12 @@ pub(crate) trait Run: Send + Sync + Sized + 'static {
     /// What it reads and writes there at most.
     fn quantities(&self) -> Quantities;
 
+    /// What it costs there at the most. `None` if it has no price now.
+    fn cost(&self) -> Option<&Cost>;
+
+    /// What a stream of it costs at its beginning, which can be paid as it goes. `None`: it cannot.
+    fn begins(&self) -> Option<Amount>;
+
     /// The same, not waiting for a server that is busy.
     fn hurried(self, hurried: bool) -> Self;
 
@@ -36,6 +45,7 @@ pub(crate) trait Run: Send + Sync + Sized + 'static {
         self,
         circuits: Circuits,
         payer: Address,
+        meter: Option<Arc<Meter>>,
     ) -> impl Future<Output = Result<(Head, Bytes), Failed>> + Send + 'static;
 
     /// Runs it, and writes the answer as it comes. Returns the last piece.
@@ -43,6 +53,7 @@ pub(crate) trait Run: Send + Sync + Sized + 'static {
         self,
         circuits: Circuits,
         payer: Address,
+        meter: Option<Arc<Meter>>,
         recorder: Recorder,
     ) -> impl Future<Output = Result<Bytes, Failed>> + Send + 'static;
 }
@@ -64,16 +75,35 @@ impl Run for PricedRequest {
         Self::quantities(self)
     }
 
+    fn cost(&self) -> Option<&Cost> {
+        self.cost.as_ref()
+    }
+
+    fn begins(&self) -> Option<Amount> {
+        inference_stream::begins(self)
+    }
+
     fn hurried(self, hurried: bool) -> Self {
         Self { hurried, ..self }
     }
 
-    async fn whole(self, circuits: Circuits, payer: Address) -> Result<(Head, Bytes), Failed> {
-        inference::run(self, circuits, payer, None).await
+    async fn whole(
+        self,
+        circuits: Circuits,
+        payer: Address,
+        meter: Option<Arc<Meter>>,
+    ) -> Result<(Head, Bytes), Failed> {
+        inference::run(self, circuits, payer, meter).await
     }
 
-    async fn stream(self, circuits: Circuits, payer: Address, recorder: Recorder) -> Result<Bytes, Failed> {
-        inference_stream::run(self, circuits, payer, None, recorder).await
+    async fn stream(
+        self,
+        circuits: Circuits,
+        payer: Address,
+        meter: Option<Arc<Meter>>,
+        recorder: Recorder,
+    ) -> Result<Bytes, Failed> {
+        inference_stream::run(self, circuits, payer, meter, recorder).await
     }
 }
 
@@ -94,15 +124,34 @@ impl Run for Passed {
         self.of.clone()
     }
 
+    fn cost(&self) -> Option<&Cost> {
+        self.cost.as_ref()
+    }
+
+    fn begins(&self) -> Option<Amount> {
+        Sale::begins(self)
+    }
+
     fn hurried(self, hurried: bool) -> Self {
         Self { hurried, ..self }
     }
 
-    async fn whole(self, circuits: Circuits, payer: Address) -> Result<(Head, Bytes), Failed> {
-        passed::document(self, circuits, payer, None).await
+    async fn whole(
+        self,
+        circuits: Circuits,
+        payer: Address,
+        meter: Option<Arc<Meter>>,
+    ) -> Result<(Head, Bytes), Failed> {
+        passed::document(self, circuits, payer, meter).await
     }
 
-    async fn stream(self, circuits: Circuits, payer: Address, recorder: Recorder) -> Result<Bytes, Failed> {
-        passed::stream(self, circuits, payer, None, recorder).await
+    async fn stream(
+        self,
+        circuits: Circuits,
+        payer: Address,
+        meter: Option<Arc<Meter>>,
+        recorder: Recorder,
+    ) -> Result<Bytes, Failed> {
+        passed::stream(self, circuits, payer, meter, recorder).await
     }
 }

@@ -16,8 +16,10 @@ pub(crate) struct Routed<C> {
     pub(crate) name: String,
     /// Those that take it, in the operator's order. At least one.
     pub(crate) candidates: Vec<C>,
-    /// What must be paid, whoever answers.
+    /// What must be paid, whoever answers; charged by use, the most that one of them costs.
     pub(crate) order: Order,
+    /// Whether the price covers whoever answers. If not, what the one uses that answers can be charged.
+    pub(crate) covers_all: bool,
     /// Whether the answer is a stream.
     pub(crate) streamed: bool,
     /// The session that it belongs to, as its client names it.
@@ -59,16 +61,17 @@ impl<C: Run> Routed<C> {
             // What none of them ever takes was never sold.
             let Some(order) = order else { return Err(problem) };
             let candidates: Vec<_> = unsold.into_iter().filter_map(|(_, request)| request).collect();
-            return Ok(Self::unsold(name, candidates, order, problem, wanted));
+            return Ok(Self::unsold((name, route), candidates, order, problem, wanted));
         }
         let (amount, of) = match price(name, route, &sold) {
             Ok(price) => price,
             Err(unpriced) => {
                 let order = sold[0].order().clone();
-                return Ok(Self::unsold(name, sold, order, unpriced.problem(), wanted));
+                return Ok(Self::unsold((name, route), sold, order, unpriced.problem(), wanted));
             }
         };
-        let mut order = Order { amount, ..sold[0].order().clone() };
+        let by_use = by_use(route, &sold);
+        let mut order = Order { amount, by_use, ..sold[0].order().clone() };
         order.description = format!("one answer by the best of {}, as {name}", names(&sold));
         if of.max_tokens > 0 {
             order.description.push_str(&format!(", with up to {} tokens", of.max_tokens));
@@ -78,23 +81,32 @@ impl<C: Run> Routed<C> {
             name: name.to_owned(),
             candidates: sold,
             order,
+            covers_all: route.price.is_some(),
             streamed,
             session,
         })))
     }
 
     fn unsold(
-        name: &str,
+        (name, route): (&str, &Route),
         candidates: Vec<C>,
         order: Order,
         problem: Problem,
         wanted: Wanted,
     ) -> Reading<Self> {
-        let order = Order { amount: PRICELESS, description: format!("one answer as {name}"), ..order };
+        let (by_use, covers_all) = (by_use(route, &candidates), route.price.is_some());
+        let description = format!("one answer as {name}");
+        let order = Order { amount: PRICELESS, by_use, description, ..order };
         let Wanted { streamed, session } = wanted;
         let (name, own) = (name.to_owned(), order.clone());
-        let request =
-            (!candidates.is_empty()).then(|| Self { name, candidates, order: own, streamed, session });
+        let request = (!candidates.is_empty()).then(|| Self {
+            name,
+            candidates,
+            order: own,
+            covers_all,
+            streamed,
+            session,
+        });
         Reading::Unsold(Box::new(Unsold { problem, order, request }))
     }
 }
@@ -107,6 +119,13 @@ fn price<C: Run>(name: &str, route: &Route, candidates: &[C]) -> Result<(Amount,
         None => candidates.iter().map(|candidate| candidate.order().amount).max().unwrap_or(PRICELESS),
     };
     Ok((amount, of))
+}
+
+/// Whether what is used is charged: as each of them is, where none is covered by a price of the route.
+fn by_use<C: Run>(route: &Route, candidates: &[C]) -> bool {
+    route.price.is_none()
+        && !candidates.is_empty()
+        && candidates.iter().all(|candidate| candidate.order().by_use)
 }
 
 fn names<C: Run>(candidates: &[C]) -> String {

@@ -64,9 +64,18 @@ impl<C: Run> Sale for Routed<C> {
         vec![self.name.clone()]
     }
 
-    /// Its price covers whichever answers, so what that one uses is not counted.
+    /// Where its price covers whichever answers, what that one uses is not counted.
     fn meter(&self, ceiling: Amount) -> Meter {
-        Meter::of_all(ceiling)
+        if self.covers_all { Meter::of_all(ceiling) } else { Meter::of_several(ceiling) }
+    }
+
+    /// Whoever answers can begin for the most that one of them begins for.
+    fn begins(&self) -> Option<Amount> {
+        if self.covers_all || !self.streamed {
+            return None;
+        }
+        let begin: Option<Vec<_>> = self.candidates.iter().map(Run::begins).collect();
+        begin?.into_iter().max()
     }
 
     /// None of them has room. [`Sale::unsold`] tells those who have not paid, since it knows which of them answer.
@@ -77,25 +86,29 @@ impl<C: Run> Sale for Routed<C> {
     }
 
     async fn outcome(self, gateway: &Inner, purchase: Purchase) -> Result<Given, Problem> {
-        let Self { name, candidates, streamed, session, .. } = self;
-        let payer = purchase.payment.payer;
+        let Self { name, candidates, covers_all, streamed, session, .. } = self;
+        let (payer, meter) = (purchase.payment.payer, purchase.meter.clone());
         let sessions = Arc::clone(&gateway.sessions);
         let session = session.map(|session| sessions.key(&name, payer, &session));
-        let way = Way { route: name, circuits: gateway.circuits.clone(), payer, sessions, session };
+        let circuits = gateway.circuits.clone();
+        let way = Way { route: name, circuits, payer, meter, covers_all, sessions, session };
         if streamed {
             let run = |recorder: crate::execution::Recorder| async move {
                 let ask = |candidate: C| {
                     let own = recorder.of_model(candidate.name());
-                    candidate.stream(way.circuits.clone(), way.payer, own)
+                    way.asks(&candidate);
+                    candidate.stream(way.circuits.clone(), way.payer, way.meter.clone(), own)
                 };
-                way.ask_until_one_answers(candidates, ask, || recorder.has_begun())
-                    .await
-                    .map(|(_, last)| last)
+                let has_ended = || recorder.has_begun() || way.is_unpaid();
+                way.ask_until_one_answers(candidates, ask, has_ended).await.map(|(_, last)| last)
             };
             gateway.executions.stream(purchase, run).await
         } else {
             let run = || async move {
-                let ask = |candidate: C| candidate.whole(way.circuits.clone(), way.payer);
+                let ask = |candidate: C| {
+                    way.asks(&candidate);
+                    candidate.whole(way.circuits.clone(), way.payer, way.meter.clone())
+                };
                 let (model, (head, body)) = way.ask_until_one_answers(candidates, ask, || false).await?;
                 Ok((Head { model: Some(model), ..head }, body))
             };
@@ -109,17 +122,34 @@ struct Way {
     route: String,
     circuits: Circuits,
     payer: Address,
+    /// What counts what is used, where that is charged.
+    meter: Option<Arc<Meter>>,
+    /// Whether the price covers whoever answers.
+    covers_all: bool,
     sessions: Arc<Sessions>,
     session: Option<SessionKey>,
 }
 
 impl Way {
-    /// Asks one candidate after another, the best first, until one answers, or until it `has_begun` to. Returns its name, too.
+    /// What a candidate uses is counted by its own prices.
+    fn asks<C: Run>(&self, candidate: &C) {
+        if let Some(meter) = self.meter.as_ref().filter(|_| !self.covers_all) {
+            meter.asks(candidate.model(), candidate.quantities(), candidate.cost().cloned());
+        }
+    }
+
+    /// Nobody pays for more of it, so nobody else is asked.
+    fn is_unpaid(&self) -> bool {
+        self.meter.as_ref().and_then(|meter| meter.tab()).is_some_and(|tab| !tab.goes_on())
+    }
+
+    /// Asks one candidate after another, the best first, until one answers, or until it `has_ended`: one has
+    /// begun to, or nobody pays for more. Returns its name, too.
     async fn ask_until_one_answers<C: Run, T, F>(
         &self,
         mut candidates: Vec<C>,
         ask: impl Fn(C) -> F,
-        has_begun: impl Fn() -> bool,
+        has_ended: impl Fn() -> bool,
     ) -> Result<(String, T), Failed>
     where
         F: Future<Output = Result<T, Failed>>,
@@ -147,7 +177,7 @@ impl Way {
                 }
                 Err(failed) => {
                     self.count(&model, "failed");
-                    if has_begun() {
+                    if has_ended() {
                         return Err(failed);
                     }
                     tracing::warn!(route = self.route, model, why = failed.detail, "a candidate failed");
