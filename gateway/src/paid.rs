@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use salt402_http::clock::since_ms;
+use salt402_http::clock::{now_ms, since_ms};
 use salt402_http::{
     BodyReservation, PAYMENT, Target, no_store, read_json, read_json_of_payer, server_timing, vary,
 };
@@ -129,7 +129,7 @@ pub(crate) async fn walk<S: Sale>(
     // What was paid for is limited by its payments.
     drop(reservation);
     let order = priced.order();
-    let (view, within) = (claim.tab.clone(), claim.within());
+    let (view, within) = (claim.tab.clone(), claim.within(now_ms()));
     let (first, hold) = reserve(gateway, order, &payment, claim, authorized.as_ref()).await?;
     let tab =
         view.filter(|_| hold.is_some()).and_then(|view| tab(gateway, order, &presented, &payment, &view));
@@ -209,7 +209,7 @@ async fn redeem<S: Sale>(
     drop(reservation);
     tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = request.is_some(),
         "what is not sold any more was paid for before");
-    let (view, within) = (claim.tab.clone(), claim.within());
+    let (view, within) = (claim.tab.clone(), claim.within(now_ms()));
     let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
     let tab =
         view.filter(|_| hold.is_some()).and_then(|view| tab(gateway, &order, presented, &payment, &view));

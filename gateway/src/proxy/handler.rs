@@ -11,6 +11,7 @@ use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use salt402_http::clock::now_ms;
 use salt402_http::{
     BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, limit_addresses, one_value,
     paced_body, problem_response, read_body,
@@ -170,7 +171,7 @@ async fn paid(
     drop(reservation);
     let run = run(gateway, service, rule, &request, &order, &payment, bytes);
     let started = Instant::now();
-    let within = claim.within();
+    let within = claim.within(now_ms());
     let (first, hold) = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
     let mut purchase = purchase(&payment, first, usage, &order).within(within);
     purchase.meter = authorized.as_ref().map(|_| Arc::new(metered(rule, &payment).holding(hold)));

@@ -271,9 +271,11 @@ pub struct ClaimView {
 }
 
 impl ClaimView {
-    /// Within which time what is charged must be known, so that as much is left to claim it before its payer can have left.
-    pub fn within(&self) -> Option<Duration> {
-        self.exit_delay_s.map(|delay| Duration::from_secs(delay / 2))
+    /// Within which time from now, in milliseconds since 1970 UTC, what is charged must be known: half of the exit delay after the claim,
+    /// whichever run this is. As much is left to claim it before its payer can have left.
+    pub fn within(&self, now_ms: u64) -> Option<Duration> {
+        let since = Duration::from_millis(now_ms.saturating_sub(self.claimed_at_ms));
+        self.exit_delay_s.map(|delay| Duration::from_secs(delay / 2).saturating_sub(since))
     }
 }
 
@@ -353,6 +355,21 @@ pub struct LeaseResponse {
 mod tests {
     use super::*;
     use crate::wire::object::Object;
+
+    #[test]
+    fn a_later_run_has_what_is_left_of_half_of_the_exit_delay() {
+        let claim = |exit_delay_s| ClaimView {
+            first: false,
+            claimed_at_ms: 1_000_000,
+            by_use: true,
+            tab: None,
+            exit_delay_s,
+        };
+        let within = |now_ms| claim(Some(900)).within(now_ms).map(|left| left.as_secs());
+        assert_eq!([1_000_000, 1_400_000, 1_450_000, 9_000_000].map(within), [450, 50, 0, 0].map(Some));
+        assert_eq!(within(0), Some(450), "by a clock that is behind");
+        assert_eq!(claim(None).within(1_000_000), None);
+    }
 
     #[test]
     fn an_array_of_values_is_no_object() {
