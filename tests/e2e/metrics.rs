@@ -241,6 +241,29 @@ async fn what_a_facilitator_says_is_what_the_page_says() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_when_a_dollar_was_last_worth_something() {
+    let rate = |name: &str, value: &str| {
+        let sections = format!("[gateway.usd]\ncommand = [\"/bin/{name}\", \"{value}\"]");
+        StackOptions { sections, ..Default::default() }
+    };
+    let told_at = async |stack: &Stack| -> f64 {
+        let page = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
+        let name = "salt402_gateway_usd_rate_timestamp_seconds ";
+        page.lines().find_map(|line| line.strip_prefix(name)).expect("the metric").parse().unwrap()
+    };
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let before = now();
+    let stack = Stack::start_with(SALT402, rate("echo", "4 SALT")).await;
+    while told_at(&stack).await < before {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(told_at(&stack).await <= now());
+    // A program that tells nothing.
+    let stack = Stack::start_with(SALT402, rate("false", "4 SALT")).await;
+    assert!(told_at(&stack).await == 0.0);
+}
+
 #[test]
 fn alerts_are_sound_use_documented_metrics_and_are_all_explained() {
     let (page, text) = (page(), std::fs::read_to_string(root().join("docs/alerts.yml")).unwrap());

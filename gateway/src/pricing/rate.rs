@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use salt402_http::clock::now_ms;
 use salt402_protocol::{Amount, U256};
 use tokio::time::Instant;
 
@@ -26,6 +27,7 @@ impl Rate {
 
     /// A rate that is told from time to time, and believed for so long. None is known yet.
     pub fn told(max_age: Duration) -> Self {
+        note_told(0);
         Self { max_age: Some(max_age), told: Mutex::new(None) }
     }
 
@@ -33,6 +35,7 @@ impl Rate {
     pub fn tell(&self, units: Amount) {
         if !units.is_zero() {
             *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((units, Instant::now()));
+            note_told(now_ms());
         }
     }
 
@@ -42,6 +45,12 @@ impl Rate {
         let stale = self.max_age.is_some_and(|most| told.elapsed() > most);
         (!stale && !units.is_zero()).then_some(units)
     }
+}
+
+/// Notes when it was told, in milliseconds since 1970 UTC.
+fn note_told(at_ms: u64) {
+    let at = Duration::from_millis(at_ms).as_secs_f64();
+    metrics::gauge!("salt402_gateway_usd_rate_timestamp_seconds").set(at);
 }
 
 /// A sum in 10⁻¹⁸ dollars as base units, rounded up. `None` above 2²⁵⁶ − 1.
