@@ -7,7 +7,6 @@ mod args;
 mod commands;
 mod config;
 mod config_path;
-mod keys_args;
 mod listen;
 mod logging;
 mod out;

@@ -9,12 +9,12 @@ use salt402_protocol::{AccountId, Amount, ApiKey, B128, B256, PaymentId};
 use salt402_store::{Account, AccountChange, AccountEvent, Changed, NewAccount, Store};
 use serde_json::{Value, json};
 
-use crate::commands::open;
-use crate::config::{Config, parse_price};
-use crate::keys_args::{
+use crate::args::{
     KeyLimitArgs, KeysCommand, KeysCreateArgs, KeysLimitArgs, KeysListArgs, KeysRefundArgs, KeysRevokeArgs,
     KeysShowArgs, KeysTopUpArgs,
 };
+use crate::commands::open;
+use crate::config::{Config, parse_price};
 use crate::out::say;
 use crate::visible::visible_line;
 
