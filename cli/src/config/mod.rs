@@ -11,6 +11,7 @@ mod forward_auth;
 mod gateway;
 mod keys;
 mod limits;
+mod model;
 mod model_route;
 mod moved;
 mod nodes;
