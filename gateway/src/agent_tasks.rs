@@ -36,17 +36,17 @@ impl AgentTasks {
     pub(crate) fn told(&self, id: &str, shown: Option<&Shown>) {
         let key = key(id);
         self.with(|known| {
-            if !known.tasks.contains_key(&key) {
-                known.tasks.insert(key, Vec::new());
-                known.order.push_back(key);
-                known.bytes += TASK_BYTES;
-            }
-            if let Some(payments) = known.tasks.get_mut(&key)
-                && let Some(shown) = shown.filter(|shown| !payments.contains(shown))
+            let Known { tasks, order, bytes } = known;
+            let payments = tasks.entry(key).or_insert_with(|| {
+                order.push_back(key);
+                *bytes += TASK_BYTES;
+                Vec::new()
+            });
+            if let Some(shown) = shown.filter(|shown| !payments.contains(shown))
                 && payments.len() < MOST_PAYMENTS
             {
                 payments.push(shown.clone());
-                known.bytes += shown.1.len();
+                *bytes += shown.1.len();
             }
             while known.bytes > MOST_BYTES {
                 let Some(oldest) = known.order.pop_front() else { return };

@@ -14,6 +14,7 @@ export function shownIn(headers) {
  * What is to happen with one request of a client.
  *
  * @typedef {object} Plan
+ * @property {Record<string, string>} [headers] - What its requests have besides.
  * @property {(head: import("node:http").IncomingHttpHeaders, body: string) => [object, string]} [offer] - Changes the first 402.
  * @property {(head: import("node:http").IncomingHttpHeaders) => Promise<void>} [asked] - Done before the first 402 is given.
  * @property {(exchange: Exchange, middle: Middle) => Promise<void>} [before] - Done before the first paid request is passed on.
@@ -110,7 +111,8 @@ export class Middle {
     const shown = shownIn(request.headers);
     const isFirst = shown && !this.first;
     if (shown) this.shown.add(shown);
-    const exchange = { method: request.method, path: request.url, headers: request.headers, body, shown };
+    const headers = { ...request.headers, ...this.#plan.headers };
+    const exchange = { method: request.method, path: request.url, headers, body, shown };
     if (isFirst) {
       this.first = exchange;
       response.on("close", () => {
@@ -120,7 +122,7 @@ export class Middle {
       await this.#plan.before?.(exchange, this);
     }
     await this.#up;
-    const answer = this.#ask(request.method, request.url, request.headers, body);
+    const answer = this.#ask(request.method, request.url, headers, body);
     if (isFirst && this.#plan.during) {
       answer.catch(() => {});
       const during = this.#plan.during(exchange);

@@ -6,7 +6,7 @@ import { Middle } from "./middle.mjs";
 import { authorizationIn, changed } from "./offers.mjs";
 import { pay } from "./paying.mjs";
 import { tokenAbi } from "./stand.mjs";
-import { rows } from "./table.mjs";
+import { rows, sdks, sendsNoQuote } from "./table.mjs";
 
 const settles = parseAbi(["function transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)"]);
 const pause = (ms) => new Promise((later) => setTimeout(later, ms));
@@ -14,11 +14,13 @@ const pause = (ms) => new Promise((later) => setTimeout(later, ms));
 /** Whether a client pays by a transaction. */
 export const isTransaction = (client) => rows.find((row) => row.client === client)?.cells.transaction === "pays";
 
+const dialectOf = (client) => [...rows, ...sdks].find((row) => row.client === client)?.dialect;
+
 /** How often one address may ask where the limit by address is tested: more than any client does, and soon again. */
 export const ADDRESSES = { per_minute: 60, burst: 40 };
 
 /** For how many seconds a quote is good where its end is tested. */
-export const LIFETIME = 2;
+export const LIFETIME = 1;
 
 /**
  * What each kind has happen, as a middle takes it.
@@ -41,9 +43,12 @@ export function plans({ anvil, token, tokens, salt402 }, client, { held, release
     domain: { offer: changed({ name: "Another" }) },
     late: { offer: changed({ seconds: 2 }) },
     ended: {
+      // A quote of its own ends when it says so; one that others get too lives on for a minute.
+      headers: sendsNoQuote.includes(dialectOf(client)) ? {} : { "x-payment-binding": "quote" },
       asked: async (head) => {
         const until = JSON.parse(head["x-payment-details"]).expiresAt * 1000;
-        await pause(Math.max(0, until - Date.now()) + 1500);
+        // Within the five seconds that httpx waits.
+        await pause(Math.max(0, until - Date.now()) + 1200);
       },
     },
     used: {
@@ -58,7 +63,7 @@ export function plans({ anvil, token, tokens, salt402 }, client, { held, release
     limited: {
       before: async (exchange, middle) => {
         for (let asked = 0; asked < 2 * ADDRESSES.burst; asked += 1) {
-          if ((await middle.ask({ ...exchange, path: exchange.path })) === 429) return;
+          if ((await middle.ask(exchange)) === 429) return;
         }
         throw new Error("there is no limit");
       },

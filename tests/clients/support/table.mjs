@@ -95,7 +95,8 @@ export const rows = [
 /** The ways of paying behind forward-auth. By `upto` nothing is offered there: what was used is not seen. */
 export const behind = columns.filter(({ way }) => way !== "upto");
 
-const sendsNoQuote = ["x402-v1", "payment-headers", "nested-body"];
+/** The dialects whose clients do not send the quote back. */
+export const sendsNoQuote = ["x402-v1", "payment-headers", "nested-body"];
 
 /**
  * What is expected of a client behind forward-auth.
