@@ -177,7 +177,7 @@ export const refusals = [
   { id: "token", title: "another token", answers: /^402 signature_refused$/, signed: true, spares: /^(openai|ai)-(mppx|faremeter)/ },
   { id: "domain", title: "a signature that is not good", answers: /^402 signature_refused$/, signed: true, spares: /mppx/ },
   { id: "late", title: "expired", answers: /^402 signature_refused$/, signed: true, spares: /^curl-payment-headers$/ },
-  { id: "ended", title: "the quote ended", answers: /^200$/, answersSent: /^410 payment_expired$/, short: true },
+  { id: "ended", title: "the quote ended", answers: /^(200|402 signature_refused)$/, answersSent: /^410 payment_expired$/, short: true },
   { id: "used", title: "used before it came", answers: /^403 signature_used$/, signed: true },
   { id: "time", title: "not on the chain yet", answers: /^(425 |402 payment_not_seen$)/, serves: true },
   { id: "fails", title: "model server: 500", answers: /^424 upstream_failed$/, model: "fails" },
@@ -226,7 +226,8 @@ export const paid = {
   // They ask anew where the connection breaks.
   "openai-fetch": anew,
   "openai-x402-fetch": anew,
-  "openai-mppx": { ...again, token: "1/1", domain: "1/1", ended: "0/0", ...maybe },
+  // It asks anew, for challenges that end sooner than a settlement takes.
+  "openai-mppx": { ...again, token: "1/1", domain: "1/1", ended: "0/*", ...maybe },
   "openai-faremeter": { ...again, token: "1/1", ...anew },
   "ai-fetch": anew,
   "ai-mppx": { ...again, domain: "1/1", ended: "0/0", ...maybe },
