@@ -106,7 +106,7 @@ async fn sell(gateway: &Arc<Inner>, request: Request) -> Result<Response<Body>, 
         read_json(request, gateway.body_limit).await
     };
     let body = read_body.map_err(|fault| fault.0)?;
-    let Asked { order, unsold } = asked(keys, target, &body.bytes)?;
+    let AskedBalance { order, unsold } = AskedBalance::read(&keys.options, now_s(), target, &body.bytes)?;
     if let Some(problem) = unkept(gateway).or_else(|| unsold.clone().filter(|_| !presented.pays())) {
         return Err(problem);
     }
@@ -169,43 +169,47 @@ fn keys(gateway: &Inner) -> Result<&Keys, Problem> {
     gateway.keys.as_ref().ok_or_else(|| Problem::new(Code::NotFound, "no balances are sold here"))
 }
 
-/// What is asked for.
-struct Asked {
-    order: Order,
+/// A balance that is asked for.
+#[derive(Debug)]
+pub struct AskedBalance {
+    /// What it costs, and what is credited for it.
+    pub order: Order,
     /// Why it is not sold, if so. Whoever paid while it was is credited what was paid.
-    unsold: Option<Problem>,
+    pub unsold: Option<Problem>,
 }
 
-/// What a body buys.
-fn asked(keys: &Keys, target: String, body: &[u8]) -> Result<Asked, Problem> {
-    let Object(request) = serde_json::from_slice::<Object<BuyRequest>>(body).map_err(|error| {
-        Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
-    })?;
-    let BuyRequest { amount, account, key_sha256, plan, order: _ } = request;
-    if account.is_some() && key_sha256.is_some() {
-        let detail = "expected one of account and key_sha256";
-        return Err(Problem::new(Code::InvalidRequest, detail));
+impl AskedBalance {
+    /// Reads a body of `POST /v1/balance` at a time in seconds since 1970 UTC.
+    pub fn read(options: &KeyOptions, now_s: u64, target: String, body: &[u8]) -> Result<Self, Problem> {
+        let Object(request) = serde_json::from_slice::<Object<BuyRequest>>(body).map_err(|error| {
+            Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
+        })?;
+        let BuyRequest { amount, account, key_sha256, plan, order: _ } = request;
+        if account.is_some() && key_sha256.is_some() {
+            let detail = "expected one of account and key_sha256";
+            return Err(Problem::new(Code::InvalidRequest, detail));
+        }
+        let own = (account, key_sha256);
+        let (credit, unsold) = match options.credit(amount, plan.as_deref(), own, now_s) {
+            Ok(credit) => (credit, None),
+            Err(problem) => (KeyOptions::plain(own), Some(problem)),
+        };
+        let description = match account {
+            Some(account) => format!("{amount} base units for the balance of {account}"),
+            None => format!("a balance of {amount} base units that an API key draws"),
+        };
+        let order = Order {
+            method: "POST".to_owned(),
+            sold: Sold::one(RequestDigest::of("POST", &target, body)),
+            path: target,
+            before: None,
+            amount,
+            by_use: false,
+            description,
+            credit: Some(credit),
+        };
+        Ok(Self { order, unsold })
     }
-    let own = (account, key_sha256);
-    let (credit, unsold) = match keys.options.credit(amount, plan.as_deref(), own, now_s()) {
-        Ok(credit) => (credit, None),
-        Err(problem) => (KeyOptions::plain(own), Some(problem)),
-    };
-    let description = match account {
-        Some(account) => format!("{amount} base units for the balance of {account}"),
-        None => format!("a balance of {amount} base units that an API key draws"),
-    };
-    let order = Order {
-        method: "POST".to_owned(),
-        sold: Sold::one(RequestDigest::of("POST", &target, body)),
-        path: target,
-        before: None,
-        amount,
-        by_use: false,
-        description,
-        credit: Some(credit),
-    };
-    Ok(Asked { order, unsold })
 }
 
 /// Why an account takes no payments, if so. It is looked at before anybody is told how to pay, and before what is signed is settled.

@@ -9,6 +9,7 @@ use salt402_paywall::{CorsLayer, Paywall};
 use salt402_protocol::details::Names;
 use salt402_store::Store;
 
+use crate::agent_tasks::AgentTasks;
 use crate::bare_proofs::BareProofs;
 use crate::catalogue::Catalogue;
 use crate::charging::Charging;
@@ -91,6 +92,8 @@ pub(crate) struct Inner {
     pub(crate) catalogue: Catalogue,
     pub(crate) routes: Arc<Routes>,
     pub(crate) sessions: Arc<Sessions>,
+    /// Tasks of agents.
+    pub(crate) agent_tasks: AgentTasks,
     pub(crate) body_limit: usize,
     pub(crate) batches: BatchLimits,
     pub(crate) bare: BareProofs,
@@ -138,6 +141,7 @@ impl Gateway {
             catalogue: options.catalogue,
             routes: Arc::new(options.routes),
             sessions: Arc::default(),
+            agent_tasks: AgentTasks::default(),
             body_limit: options.body_limit,
             batches: options.batches,
             bare: BareProofs::new(options.bare_again),

@@ -1,11 +1,12 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `rows`, `turns`, `under_way`, `tab`; `meter`;
+//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `agent_tasks`, `rows`, `turns`, `under_way`, `tab`; `meter`;
 //! `reading`, `api`; `circuit`, `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`,
 //! `services`; `keys`; `gateway`; `stream_body`; `probe`, `draws`; `paid`; `keyed`, `stream_vouchers`; `serving`, `balance`;
 //! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `discovery`; `apis`; `openapi`; `routes`.
 
+mod agent_tasks;
 mod api;
 mod apis;
 mod balance;
@@ -54,8 +55,10 @@ mod under_way;
 mod upstream;
 
 pub use api::{Api, Passed, Server};
+pub use balance::AskedBalance;
 pub use batch::{BatchEntry, MOST_OF_A_BATCH, PricedBatch};
 pub use catalogue::{Catalogue, Model};
+pub use discovery::a2a;
 pub use gateway::{BatchLimits, Gateway, GatewayOptions};
 pub use keys::{KeyOptions, KeyPlan};
 pub use model_route::{Route, RoutePrice, Routes};

@@ -18,6 +18,9 @@ use crate::signed::{self, Authorized, Capture, Granted, Moved, Scheme, Seller, S
 /// How long a proof may wait for its payment unless [`Paywall::wait`] says otherwise.
 const WAIT: Duration = Duration::from_secs(10);
 
+/// The status with which it is said how to pay.
+const PAYMENT_REQUIRED: u16 = 402;
+
 /// What stands before requests that are paid for, and what all of them are paid with.
 #[derive(Clone)]
 pub struct Paywall {
@@ -194,19 +197,13 @@ impl Paywall {
             (Verdict::Pending { code, detail, retry_after_ms }, None) => {
                 Err(Problem::new(code, detail).retry_after(retry_after_ms))
             }
-            (
-                Verdict::Rejected {
-                    code:
-                        code @ (Code::QuoteRequired
-                        | Code::PaymentBeforeRestore
-                        | Code::BeforeDatabase
-                        | Code::PaymentRefunded
-                        | Code::AccountClosed),
-                    detail,
-                },
-                None,
-            ) => Err(Problem::new(code, detail)),
-            (Verdict::Rejected { code, detail }, None) => Ok(Err(Problem::new(code, detail))),
+            (Verdict::Rejected { code, detail }, None) => {
+                let problem = Problem::new(code, detail);
+                // Whoever has paid, and may have its money still here, is told no new price: these are no 402 elsewhere either.
+                let may_have_paid = problem.status != PAYMENT_REQUIRED
+                    || matches!(code, Code::QuoteRequired | Code::PaymentBeforeRestore);
+                if may_have_paid { Err(problem) } else { Ok(Err(problem)) }
+            }
         }
     }
 

@@ -154,7 +154,8 @@ impl Tariff {
             None if self.others_pass => Ok(None),
             None => Err(Problem::new(
                 Code::NoPrice,
-                "no price is set for this method and path, so it is not served",
+                "no price is set for this method and path, so it is not served. Whoever has paid for it asks the server's operator to give \
+                 it back, and does not pay again",
             )),
         }
     }

@@ -2,13 +2,9 @@
 // as it stands.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { named, payer } from "./support/accounts.mjs";
-import { freePort, root, start } from "./support/children.mjs";
+import { startCaddy } from "./support/caddy.mjs";
 import { pay } from "./support/paying.mjs";
 import { Run } from "./support/render.mjs";
 import { PRICE, openSale } from "./support/sale.mjs";
@@ -39,30 +35,6 @@ for (const column of behind) {
     if (!sales.has(key)) sales.set(key, { sale, cells: [] });
     sales.get(key).cells.push({ row, column, expected: cellBehind(row, column) });
   }
-}
-
-/** A server that sells nothing itself, and Caddy before it. */
-async function startCaddy(verifier) {
-  const files = createServer((request, response) => response.end(JSON.stringify({ served: request.url, payer: request.headers["x-payment-payer"] })));
-  files.listen(0, "127.0.0.1");
-  await once(files, "listening");
-  const port = await freePort();
-  const env = { PORT: String(port), SALT402: new URL(verifier).host, BACKEND: `127.0.0.1:${files.address().port}` };
-  for (const home of ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"]) env[home] = tmpdir();
-  const config = join(root, "docs/proxies/Caddyfile");
-  const caddy = await start("caddy", ["run", "--adapter", "caddyfile", "--config", config], { env });
-  const url = `http://127.0.0.1:${port}`;
-  const stop = async () => {
-    await caddy.stop();
-    files.close();
-    files.closeAllConnections();
-  };
-  for (let tries = 0; tries < 300; tries += 1) {
-    if (await fetch(`${url}/paid/0`).then(({ status }) => status === 402, () => false)) return { url, stop };
-    await new Promise((later) => setTimeout(later, 100));
-  }
-  await stop();
-  throw new Error(`Caddy does not ask:\n${caddy.said.join("\n")}`);
 }
 
 describe("clients and forward-auth", { timeout: 1_200_000 }, () => {

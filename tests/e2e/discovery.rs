@@ -199,15 +199,18 @@ async fn an_agent_finds_the_card_and_pays_by_messages() {
     let extension = &card["capabilities"]["extensions"][0];
     assert!(extension["uri"].as_str().unwrap().ends_with("a2a-x402/blob/main/spec/v0.2"), "{card}");
     let url = interface["url"].as_str().unwrap();
-    let call = async |method: &str, message: Value| {
-        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": { "message": message } });
-        let answer = stack.post(url, &body, &[]).await;
+    let extensions = [("a2a-extensions", extension["uri"].as_str().unwrap())];
+    let ask = async |method: &str, params: Value, headers: &[(&str, &str)]| {
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
+        let answer = stack.post(url, &body, headers).await;
         assert_eq!((answer.status, &answer.json()["id"]), (StatusCode::OK, &json!(7)), "{}", answer.body);
         answer.json()
     };
-    for (number, method, input_required, completed) in [
-        (1, "SendMessage", "TASK_STATE_INPUT_REQUIRED", "TASK_STATE_COMPLETED"),
-        (2, "message/send", "input-required", "completed"),
+    let call =
+        async |method: &str, message: Value| ask(method, json!({ "message": message }), &extensions).await;
+    for (number, method, get, input_required, completed) in [
+        (1, "SendMessage", "GetTask", "TASK_STATE_INPUT_REQUIRED", "TASK_STATE_COMPLETED"),
+        (2, "message/send", "tasks/get", "input-required", "completed"),
     ] {
         let task = |answer: &Value| match method {
             "SendMessage" => answer["result"]["task"].clone(),
@@ -215,12 +218,16 @@ async fn an_agent_finds_the_card_and_pays_by_messages() {
         };
         let said = json!({
             "messageId": "1", "role": "ROLE_USER", "parts": [{ "text": format!("by {method}") }],
-            "metadata": { "model": "counted" },
+            "metadata": { "model": "counted" }, "contextId": "a talk",
         });
         let asked = task(&call(method, said.clone()).await);
         assert_eq!(asked["status"]["state"], input_required, "{asked}");
+        assert_eq!(asked["contextId"], "a talk");
         let metadata = &asked["status"]["message"]["metadata"];
         assert_eq!(metadata["x402.payment.status"], "payment-required");
+        let stands = async || ask(get, json!({ "id": asked["id"] }), &[]).await["result"].clone();
+        let unpaid = stands().await;
+        assert_eq!((&unpaid["id"], &unpaid["status"]["state"]), (&asked["id"], &json!(input_required)));
         let way = &metadata["x402.payment.required"]["accepts"][0];
         let terms =
             Terms::new(PAYEE.parse().unwrap(), way["amount"].as_str().unwrap().parse().unwrap(), number);
@@ -238,6 +245,12 @@ async fn an_agent_finds_the_card_and_pays_by_messages() {
         assert_eq!(metadata["x402.payment.receipts"][0]["success"], true, "{paid}");
         assert!(paid["artifacts"][0]["parts"][0]["text"].is_string());
         assert_eq!(stand.paid(&stand.wrapped).await - before, terms.amount);
+        // Whoever has its id is told the answer; what a task of the same words has for an id, nobody can know.
+        assert_eq!(stands().await, paid);
+        assert_eq!(ask("CancelTask", json!({ "id": asked["id"] }), &[]).await["error"]["code"], -32002);
+        let same = task(&call(method, said.clone()).await);
+        assert_eq!(same["status"]["state"], input_required, "{same}");
+        assert_ne!(same["id"], asked["id"]);
         // The same again is the same answer, and another task is not paid by it.
         let again = task(&call(method, pays.clone()).await);
         assert_eq!(again["artifacts"], paid["artifacts"]);
@@ -253,17 +266,28 @@ async fn an_agent_finds_the_card_and_pays_by_messages() {
         assert_eq!(stand.paid(&stand.wrapped).await - before, terms.amount);
     }
     assert_eq!(stack.upstream.asked(), 2);
-    for (method, message, code) in [
-        ("GetTask", json!({ "parts": [{ "text": "x" }] }), -32601),
-        ("SendMessage", json!({ "parts": [{ "data": {} }] }), -32602),
+    let (said, unknown) = (json!({ "parts": [{ "text": "x" }] }), json!({ "id": "eyJhIjoxfQ" }));
+    for (method, params, headers, code) in [
+        ("SendMessage", json!({ "message": said }), &[][..], -32008),
+        ("SendMessage", json!({ "message": said }), &[extensions[0], ("a2a-version", "2.0")], -32009),
+        ("SendMessage", json!({ "message": { "parts": [{ "data": {} }] } }), &extensions, -32602),
         (
             "SendMessage",
-            json!({ "parts": [], "metadata": { "x402.payment.status": "payment-submitted" } }),
+            json!({ "message": { "parts": [], "metadata": { "x402.payment.status": "payment-submitted" } } }),
+            &extensions,
             -32602,
         ),
+        ("GetTask", unknown.clone(), &extensions, -32001),
+        ("CancelTask", unknown.clone(), &extensions, -32001),
+        ("SendStreamingMessage", json!({ "message": said }), &extensions, -32004),
+        ("SubscribeToTask", unknown.clone(), &extensions, -32004),
+        ("CreateTaskPushNotificationConfig", unknown.clone(), &extensions, -32003),
+        ("GetExtendedAgentCard", json!({}), &extensions, -32004),
+        ("Nothing", unknown, &extensions, -32601),
     ] {
-        assert_eq!(call(method, message).await["error"]["code"], code);
+        assert_eq!(ask(method, params, headers).await["error"]["code"], code, "{method}");
     }
+    assert_eq!(ask("ListTasks", json!({}), &[]).await["result"]["tasks"], json!([]));
 }
 
 /// An agent whose model server fails is led to send the same payment again, and to no other.
@@ -273,11 +297,11 @@ async fn a_task_that_is_paid_for_and_not_answered_yet_is_working_and_one_that_ne
     let stand = stand().await;
     let stack = &stand.stack;
     let url = format!("{}/a2a", stack.gateway);
-    let call = async |message: Value| {
-        let body =
-            json!({ "jsonrpc": "2.0", "id": 1, "method": "message/send", "params": { "message": message } });
+    let ask = async |method: &str, params: Value| {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         stack.post(&url, &body, &[]).await.json()["result"].clone()
     };
+    let call = async |message: Value| ask("message/send", json!({ "message": message })).await;
     for (number, ends) in [(1, "completed"), (2, "failed")] {
         let parts = json!([{ "kind": "text", "text": format!("question {number}") }]);
         let asked = call(json!({ "messageId": "1", "role": "user", "parts": parts })).await;
@@ -304,6 +328,12 @@ async fn a_task_that_is_paid_for_and_not_answered_yet_is_working_and_one_that_ne
             assert_eq!(told["status"]["message"]["metadata"]["x402.payment.status"], "payment-submitted");
             waited += 1;
             tokio::time::sleep(Duration::from_millis(200)).await;
+            // To ask for it is as good as to send it again.
+            let told = ask("tasks/get", json!({ "id": asked["id"] })).await;
+            assert!(told["status"]["message"]["metadata"].get("x402.payment.required").is_none(), "{told}");
+            if told["status"]["state"] != "working" {
+                break told;
+            }
         };
         assert_eq!(waited > 0, ends == "completed", "{ended}");
         assert_eq!(ended["status"]["state"], ends, "{ended}");

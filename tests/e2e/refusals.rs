@@ -115,7 +115,15 @@ async fn a_payment_after_the_quotes_end_is_refused() {
     let never = format!("0x{}", "12".repeat(32));
     refused(&late(&[("x-payment-proof", &never), ("x-payment-quote", quote)]).await, "quote_expired");
     let proof = stack.payer().pay(&details).await.to_string();
-    refused(&late(&[("x-payment-proof", &proof), ("x-payment-quote", quote)]).await, "payment_expired");
+    // The payee has the money: nobody is told to pay once more.
+    let paid_late = late(&[("x-payment-proof", &proof), ("x-payment-quote", quote)]).await;
+    assert_eq!(
+        (paid_late.status, paid_late.code().as_str()),
+        (StatusCode::GONE, "payment_expired"),
+        "{}",
+        paid_late.body
+    );
+    assert!(!paid_late.headers.contains_key("x-payment-details"), "{}", paid_late.body);
     assert_eq!(stack.upstream.asked(), 0);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing is listed that is not sold. A 402 is what counts: what stands here says where to ask for one.
 
-mod a2a;
+pub mod a2a;
 mod agent_card;
 mod documents;
 mod listing;

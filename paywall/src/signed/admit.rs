@@ -131,7 +131,8 @@ impl<'a> Signed<'a> {
         // Where an answer may be given once alone, whoever comes first is served, and only the quote id tells the payer from others.
         // What a balance is bought with names its account, and its key is told to its payer alone.
         if quote.is_none() && seller.needs_quote && order.credit.is_none() {
-            let detail = "send the quoteId of the 402 with it: in the accepted offer's extra as it came, or in X-Payment-Quote";
+            let detail = "send the quoteId of the 402 with it: in the accepted offer's extra, as it came; where no offer is sent back (x402 \
+                          version 1, X-Payment-Signature), in X-Payment-Quote";
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
         let amount = Amount(accepted.amount());

@@ -108,8 +108,6 @@ codes! {
     WrongPayee = "wrong_payee", 402, "Somebody else was paid";
     /// Too little was paid.
     InsufficientPayment = "insufficient_payment", 402, "Too little was paid";
-    /// The payment was mined after its quote expired, or is older than the policy allows.
-    PaymentExpired = "payment_expired", 402, "The payment is too old or was made too late";
     /// The payment was used for another request or by another server.
     AlreadyClaimed = "already_claimed", 402, "The payment was used before";
     /// The payment pays for several requests, and all of them were used.
@@ -147,6 +145,10 @@ codes! {
     /// The payee gave the payment back, or a part of it, or is about to. It buys nothing any more. Not a 402, so that
     /// clients do not pay again before they have their money.
     PaymentRefunded = "payment_refunded", 410, "The payment was given back";
+
+    /// The payment was mined after its quote expired, or is older than the policy allows. Its payee has the money. Not a 402, so that clients
+    /// do not pay again before they have it back.
+    PaymentExpired = "payment_expired", 410, "The payment is too old or was made too late";
 
     /// Vouchers are not accepted: the operator did not enable them, or not for this resource.
     VoucherNotAccepted = "voucher_not_accepted", 402, "Vouchers are not accepted for this";

@@ -174,7 +174,7 @@ impl Code {
             Self::VoucherInvalid | Self::QuoteForged => Subcode::InvalidSignature,
             Self::WrongAsset => Subcode::WrongAsset,
             Self::WrongNetwork => Subcode::WrongNetwork,
-            Self::PaymentExpired | Self::QuoteExpired => Subcode::PaymentExpired,
+            Self::QuoteExpired => Subcode::PaymentExpired,
             _ => return None,
         })
     }

@@ -36,8 +36,8 @@ export async function freePort() {
  * @param {string[]} args - Its arguments; nothing secret.
  * @param {{ ready?: RegExp, input?: unknown, env?: Record<string, string>, label?: string }} options - `ready` is looked for
  *   in its output, line by line, and not waited for if there is none; `input` is given to it as JSON.
- * @returns {Promise<{ found: RegExpMatchArray, stop: () => Promise<void>, said: string[], hasEnded: () => boolean }>}
- *   What `ready` found, how to end it, the last lines of its output, and whether it has ended.
+ * @returns {Promise<{ id: number, found: RegExpMatchArray, stop: () => Promise<void>, said: string[], hasEnded: () => boolean }>}
+ *   Its id, what `ready` found, how to end it, the last lines of its output, and whether it has ended.
  * @throws {Error} With its output, if it ends first or is not ready within a minute.
  */
 export async function start(command, args, { ready, input, env = {}, label = command }) {
@@ -73,7 +73,7 @@ export async function start(command, args, { ready, input, env = {}, label = com
       ended.then(([code]) => reject(new Error(`it ended with ${code}`)), reject);
       setTimeout(() => reject(new Error("it was not ready within a minute")), 60_000).unref();
     });
-    return { found, stop, said, hasEnded: () => !running.has(child) };
+    return { id: child.pid, found, stop, said, hasEnded: () => !running.has(child) };
   } catch (error) {
     await stop().catch(() => {});
     throw new Error(`${label}: ${error.message}\n${said.join("\n")}`);

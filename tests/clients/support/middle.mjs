@@ -14,9 +14,10 @@ export function shownIn(headers) {
  * What is to happen with one request of a client.
  *
  * @typedef {object} Plan
+ * @property {Record<string, string>} [headers] - What its requests have besides.
  * @property {(head: import("node:http").IncomingHttpHeaders, body: string) => [object, string]} [offer] - Changes the first 402.
- * @property {() => Promise<void>} [asked] - Done before the first 402 is given.
- * @property {(exchange: Exchange) => Promise<void>} [before] - Done before the first paid request is passed on.
+ * @property {(head: import("node:http").IncomingHttpHeaders) => Promise<void>} [asked] - Done before the first 402 is given.
+ * @property {(exchange: Exchange, middle: Middle) => Promise<void>} [before] - Done before the first paid request is passed on.
  * @property {(exchange: Exchange) => Promise<boolean | void>} [during] - Done while it is asked, before its answer is awaited. With
  *   `true` the client gets no answer: its connection is closed.
  * @property {(exchange: Exchange) => Promise<boolean | void>} [after] - The same, done when the answer is there.
@@ -27,18 +28,22 @@ export function shownIn(headers) {
  * The first paid request.
  *
  * @typedef {object} Exchange
+ * @property {string} method - Its method.
  * @property {string} path - Its path.
  * @property {import("node:http").IncomingHttpHeaders} headers - Its headers.
  * @property {string} body - Its body.
  * @property {string} shown - What it pays with.
  */
 
-/** A middle. */
+let count = 0;
+
+/** A middle. What it passes on comes from an address of its own. */
 export class Middle {
   #server;
   #gateway;
   #plan = {};
   #up = Promise.resolve();
+  #address = `127.1.${Math.floor((count += 1) / 250)}.${1 + (count % 250)}`;
 
   /** What was paid with, each once. */
   shown = new Set();
@@ -79,14 +84,23 @@ export class Middle {
    * @returns {Promise<{ status: number, body: string }>} The answer.
    */
   async again() {
-    const { path, headers, body } = this.first;
-    const response = await this.#ask("POST", path, headers, body);
+    const { method, path, headers, body } = this.first;
+    const response = await this.#ask(method, path, headers, body);
     return { status: response.statusCode, body: await whole(response) };
+  }
+
+  /** Asks the gateway without a payment, as its client could. @returns {Promise<number>} The status. */
+  async ask({ method, path, headers, body }) {
+    const { host, "content-type": type = "application/json" } = headers;
+    const response = await this.#ask(method, path, { host, "content-type": type }, body);
+    await whole(response);
+    return response.statusCode;
   }
 
   async #ask(method, path, headers, body) {
     const { hostname, port } = this.#gateway;
-    const asked = ask({ hostname, port, method, path, headers: { ...headers, "accept-encoding": "identity" } });
+    const localAddress = this.#address;
+    const asked = ask({ hostname, port, method, path, localAddress, headers: { ...headers, "accept-encoding": "identity" } });
     asked.end(body);
     const [response] = await once(asked, "response");
     return response;
@@ -97,17 +111,18 @@ export class Middle {
     const shown = shownIn(request.headers);
     const isFirst = shown && !this.first;
     if (shown) this.shown.add(shown);
-    const exchange = { path: request.url, headers: request.headers, body, shown };
+    const headers = { ...request.headers, ...this.#plan.headers };
+    const exchange = { method: request.method, path: request.url, headers, body, shown };
     if (isFirst) {
       this.first = exchange;
       response.on("close", () => {
         this.hasLeft = !this.answered;
         if (this.hasLeft) this.#plan.left?.().catch(() => {});
       });
-      await this.#plan.before?.(exchange);
+      await this.#plan.before?.(exchange, this);
     }
     await this.#up;
-    const answer = this.#ask(request.method, request.url, request.headers, body);
+    const answer = this.#ask(request.method, request.url, headers, body);
     if (isFirst && this.#plan.during) {
       answer.catch(() => {});
       const during = this.#plan.during(exchange);
@@ -122,7 +137,7 @@ export class Middle {
       return response.writeHead(told.statusCode, told.rawHeaders).end(text);
     }
     if (told.statusCode === 402 && !shown && this.#plan.asked) {
-      await this.#plan.asked();
+      await this.#plan.asked(told.headers);
       this.#plan.asked = undefined;
     }
     if (told.statusCode === 402 && !shown && this.#plan.offer) {

@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 export const WORDS = ["salt ", "is ", "paid"];
 
 /** A promise with what resolves it. */
-function settled() {
+export function settled() {
   const it = {};
   it.promise = new Promise((resolve) => (it.resolve = resolve));
   return it;

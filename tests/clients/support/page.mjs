@@ -1,6 +1,8 @@
 // The tables of docs/clients.md, out of table.mjs. It imports nothing that is installed.
 import { table } from "./render.mjs";
-import { asked, behind, cell, cellBehind, cellOf, columns, paidOf, reasons, refusals, rows, sdks, shownTo } from "./table.mjs";
+import {
+  asked, behind, cell, cellBehind, cellOf, columns, paidBehindOf, paidOf, reasons, refusals, refusalsBehind, rows, sdks, shownBehind, shownTo,
+} from "./table.mjs";
 
 /** Letters for reasons, in the order in which a page first names them. */
 class Notes {
@@ -45,14 +47,18 @@ export function blocks() {
   const known = named([...rows, ...sdks]);
   const everybody = Object.values(shownTo).flat();
   const isSent = (client) => rows.find((row) => row.client === client)?.cells.transaction === "pays";
-  const paid = everybody.map((client) => {
-    const [title, dialect] = known.get(client);
-    return [title, dialect, ...refusals.map(({ id, signed }) => (signed && isSent(client) ? "–" : often(paidOf(client, id))))];
-  });
+  const counted = (clients, kinds, of) => {
+    const lines = clients.map((client) => {
+      const [title, dialect] = known.get(client);
+      return [title, dialect, ...kinds.map(({ id, signed }) => (signed && isSent(client) ? "–" : often(of(client, id))))];
+    });
+    return table(["client", "dialect", ...kinds.map(({ title }) => title)], lines);
+  };
   return {
     gateway: matrix(rows, columns, cell),
     "forward-auth": matrix(rows, behind, cellBehind),
     sdks: matrix(sdks, asked, cellOf),
-    refusals: table(["client", "dialect", ...refusals.map(({ title }) => title)], paid),
+    refusals: counted(everybody, refusals, paidOf),
+    "refusals-behind": counted(shownBehind.clients, refusalsBehind, paidBehindOf),
   };
 }

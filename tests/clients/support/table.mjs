@@ -95,7 +95,8 @@ export const rows = [
 /** The ways of paying behind forward-auth. By `upto` nothing is offered there: what was used is not seen. */
 export const behind = columns.filter(({ way }) => way !== "upto");
 
-const sendsNoQuote = ["x402-v1", "payment-headers", "nested-body"];
+/** The dialects whose clients do not send the quote back. */
+export const sendsNoQuote = ["x402-v1", "payment-headers", "nested-body"];
 
 /**
  * What is expected of a client behind forward-auth.
@@ -165,7 +166,9 @@ export function cell({ cells }, { id, way }) {
  * @property {string} [model] - How the model server behaves: the beginning of the model's name.
  * @property {boolean} [serves] - Whether whoever shows the first payment again is served.
  * @property {boolean} [signed] - Whether it can befall signatures alone.
+ * @property {RegExp} [answersSent] - The same for whoever sends a transaction, where it is another.
  * @property {RegExp} [spares] - Whom it does not befall.
+ * @property {boolean} [short] - Whether it needs quotes that end soon.
  */
 
 /** @type {Refusal[]} */
@@ -174,12 +177,16 @@ export const refusals = [
   { id: "token", title: "another token", answers: /^402 signature_refused$/, signed: true, spares: /^(openai|ai)-(mppx|faremeter)/ },
   { id: "domain", title: "a signature that is not good", answers: /^402 signature_refused$/, signed: true, spares: /mppx/ },
   { id: "late", title: "expired", answers: /^402 signature_refused$/, signed: true, spares: /^curl-payment-headers$/ },
+  { id: "ended", title: "the quote ended", answers: /^(200|402 signature_refused)$/, answersSent: /^410 payment_expired$/, short: true },
   { id: "used", title: "used before it came", answers: /^403 signature_used$/, signed: true },
   { id: "time", title: "not on the chain yet", answers: /^(425 |402 payment_not_seen$)/, serves: true },
   { id: "fails", title: "model server: 500", answers: /^424 upstream_failed$/, model: "fails" },
   { id: "refuses", title: "model server: 400", answers: /^424 not_served$/, model: "refuses" },
   { id: "breaks", title: "model server: connection closed", answers: /^424 upstream_failed$/, model: "breaks" },
   { id: "full", title: "at capacity", answers: /^(425|503) at_capacity$/, model: "holds-full", serves: true },
+  { id: "taken", title: "the model taken away", answers: /^404 unknown_model$/, answersSent: /^424 not_served$/, model: "taken" },
+  { id: "limited", title: "the limit by address", answers: /^425 address_limited$/, answersSent: /^(200|425 address_limited|429 address_limited)$/, serves: true },
+  { id: "disk", title: "full disk", answers: /^425 (storage|facilitator)_unavailable$/, answersSent: /^(503 storage_unavailable|402 payment_not_seen|425 (payment_not_seen|storage_unavailable))$/, serves: true },
   { id: "killed", title: "salt402 killed while it ran", model: "holds-killed", serves: true },
   { id: "lost", title: "the answer lost", answers: /^200$/, serves: true },
 ];
@@ -196,6 +203,7 @@ export const shownTo = {
 };
 
 const again = { less: "1/2", token: "0/0", domain: "1/2", late: "1/2" };
+const waits = { full: "1/1", limited: "1/1", disk: "1/1" };
 const anew = { killed: "1/2", lost: "1/2" };
 // What mppx signs for a challenge is the same where the challenge still is.
 const maybe = { killed: "1/*", lost: "1/*" };
@@ -204,23 +212,25 @@ const maybe = { killed: "1/*", lost: "1/*" };
 export const paid = {
   "*": {
     less: "0/1", token: "0/1", domain: "0/1", late: "0/1", used: "1/1", time: "1/1", fails: "1/1", refuses: "1/1", breaks: "1/1",
-    full: "0/1", killed: "1/1", lost: "1/1",
+    full: "0/1", ended: "1/1", taken: "0/1", limited: "0/1", disk: "0/1", killed: "1/1", lost: "1/1",
   },
   // They pay again after a 402. Both know the token from their user, and mppx its domain too.
   faremeter: again,
-  mppx: { ...again, domain: "1/1" },
+  // It looks at the end of an offer itself, as the contract does of who pays in time.
+  mppx: { ...again, domain: "1/1", ended: "0/0" },
   // They wait, and show the same again.
-  ...Object.fromEntries(["requirements-header", "nested-body"].map((flow) => [`curl-${flow}`, { ...again, token: "1/2", full: "1/1" }])),
+  ...Object.fromEntries(["requirements-header", "nested-body"].map((flow) => [`curl-${flow}`, { ...again, token: "1/2", ...waits }])),
   // Its 402 names no time.
-  "curl-payment-headers": { ...again, token: "1/2", late: "1/1", full: "1/1" },
-  ...Object.fromEntries(["payment-details", "masken", "mpp-hash"].map((flow) => [`curl-${flow}`, { full: "1/1" }])),
+  "curl-payment-headers": { ...again, token: "1/2", late: "1/1", ...waits },
+  ...Object.fromEntries(["payment-details", "masken", "mpp-hash"].map((flow) => [`curl-${flow}`, { ...waits, taken: "1/1", ...(flow === "payment-details" && { ended: "0/0" }) }])),
   // They ask anew where the connection breaks.
   "openai-fetch": anew,
   "openai-x402-fetch": anew,
-  "openai-mppx": { ...again, token: "1/1", domain: "1/1", ...maybe },
+  // It asks anew, for challenges that end sooner than a settlement takes.
+  "openai-mppx": { ...again, token: "1/1", domain: "1/1", ended: "0/*", ...maybe },
   "openai-faremeter": { ...again, token: "1/1", ...anew },
   "ai-fetch": anew,
-  "ai-mppx": { ...again, domain: "1/1", ...maybe },
+  "ai-mppx": { ...again, domain: "1/1", ended: "0/0", ...maybe },
 };
 
 /**
@@ -231,3 +241,29 @@ export const paid = {
  * @returns {string} `paid/shown`.
  */
 export const paidOf = (client, refusal) => paid[client]?.[refusal] ?? paid["*"][refusal];
+
+/** What goes wrong where a proxy asks: what a model does, the server behind does, whose answers are passed on as they are. */
+export const refusalsBehind = refusals
+  .filter(({ id }) => !["refuses", "full"].includes(id))
+  .map((kind) => ({ ...kind, ...({
+    fails: { title: "server behind: 500", answers: /^500$/ },
+    breaks: { title: "server behind: connection closed", answers: /^502$/ },
+    taken: { title: "the price taken away", answers: /^403 no_price$/, answersSent: /^403 no_price$/ },
+  })[kind.id] }));
+
+/** Who is shown it there: all who can pay there. */
+export const shownBehind = {
+  chain: CITRATE,
+  clients: rows.filter((row) => columns.some((column) => column.chain === CITRATE && cellBehind(row, column) === "pays")).map(({ client }) => client),
+};
+
+const paidBehind = { "*": {} };
+
+/**
+ * How often a client pays there.
+ *
+ * @param {string} client - Which.
+ * @param {string} refusal - A refusal's id.
+ * @returns {string} `paid/shown`.
+ */
+export const paidBehindOf = (client, refusal) => paidBehind[client]?.[refusal] ?? paidBehind["*"][refusal] ?? paidOf(client, refusal);

@@ -17,6 +17,7 @@ mod http;
 mod json;
 mod node;
 mod passed;
+mod sold;
 mod text;
 
 /// A property and its name, which is that of its fuzz target and of its folder in the corpus.
@@ -42,6 +43,8 @@ pub const ALL: &[Property] = &[
     ("passed_body", passed::body),
     ("passed_answer", passed::answer),
     ("price_condition", passed::condition),
+    ("balance", sold::balance),
+    ("a2a", sold::a2a),
     ("query", asked::query),
     ("forwarded_for", asked::forwarded_for),
     ("config", config::config),

@@ -54,7 +54,9 @@ impl Misfit {
                     .into(),
             ),
             Self::Late => {
-                (Code::PaymentExpired, "the payment was mined after its quote had ended".into())
+                let detail = "the payment was mined after its quote had ended: ask the server's operator to give it back, or ask without it for a \
+                              new price";
+                (Code::PaymentExpired, detail.into())
             }
             Self::BelowPrice => {
                 let quoted = question.quote.map_or(payment.amount, |_| terms.amount);
@@ -68,7 +70,11 @@ impl Misfit {
             Self::Early => (Code::BeforeDatabase, before_database("the payment, or what it was quoted for,")),
             Self::Old | Self::TooOld => {
                 let (age, most) = (age(question, indexed), most_age(policy, chain));
-                (Code::PaymentExpired, format!("the payment is {age} s old, {most} s are accepted"))
+                let detail = format!(
+                    "the payment is {age} s old, {most} s are accepted: ask the server's operator to give it back, or ask without it \
+                     for a new price"
+                );
+                (Code::PaymentExpired, detail)
             }
         }
     }
