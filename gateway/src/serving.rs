@@ -20,13 +20,13 @@ pub(crate) async fn serve<S: Sale>(
     dialect: Dialect,
     read: impl Reads<S>,
 ) -> Response<Body> {
-    let signs = pays_again(request.headers());
     let shown = shows_payment(request.headers());
+    let signs = shown && pays_again(request.headers());
     if let Some(keys) = gateway.keys.as_ref().filter(|_| is_shown(request.headers())) {
-        let answered = keyed::walk(gateway, keys, request, dialect, read).await;
+        let answered = Box::pin(keyed::walk(gateway, keys, request, dialect, read)).await;
         return asked_once(shown, answered.unwrap_or_else(|problem| dialect.problem(&problem)));
     }
-    let answered = paid::walk(gateway, request, dialect, read).await;
+    let answered = Box::pin(paid::walk(gateway, request, dialect, read)).await;
     let answered = answered
         .unwrap_or_else(|problem| dialect.problem(&if signs { after_signature(problem) } else { problem }));
     asked_once(shown, answered)

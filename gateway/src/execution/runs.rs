@@ -23,7 +23,7 @@ use crate::upstream::failure::FailureClass;
 const JSON: &str = "application/json";
 
 /// How many KiB of streams are read from their files at once to be put into the store.
-const KEPT_AT_ONCE_KIB: u32 = 32 * 1024;
+const KEPT_AT_ONCE_KIB: u32 = 4 * 1024;
 
 /// How much runs may take.
 #[derive(Clone, Debug)]

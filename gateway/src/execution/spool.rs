@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 /// How many bytes are in memory before they are written to the file, and the most that are read from it at once.
-pub(super) const BLOCK: usize = 16 * 1024;
+pub(super) const BLOCK: usize = 8 * 1024;
 
 /// The bytes of one stream.
 #[derive(Debug)]

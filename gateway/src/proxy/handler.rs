@@ -53,8 +53,8 @@ pub(crate) fn services(gateway: &Gateway) -> Option<MethodRouter<Gateway>> {
 
 /// Answers whatever is asked for at no path of the gateway's own.
 async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
-    let signs = pays_again(request.headers());
     let shown = shows_payment(request.headers());
+    let signs = shown && pays_again(request.headers());
     let answered = serve(&gateway.0, request).await;
     let refused = |problem| problem_response(&if signs { after_signature(problem) } else { problem });
     asked_once(shown, answered.unwrap_or_else(refused))
@@ -76,9 +76,10 @@ async fn serve(gateway: &Arc<Inner>, request: Request) -> Result<Response<Body>,
     if rule.amount.is_zero() {
         return free(gateway, service, &parts, body).await;
     }
+    // What is free does not carry the room that these need.
     match key {
-        Some((keys, shown)) => keyed(gateway, (keys, shown?), service, rule, parts, body).await,
-        None => paid(gateway, service, rule, parts, body).await,
+        Some((keys, shown)) => Box::pin(keyed(gateway, (keys, shown?), service, rule, parts, body)).await,
+        None => Box::pin(paid(gateway, service, rule, parts, body)).await,
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Names are compared as servers do that know letters and digits alone: `X_Forwarded_For` is `X-Forwarded-For` there.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use salt402_protocol::mpp::credential_of;
 
@@ -77,9 +79,13 @@ const OF_PAID_ANSWERS: &[&str] = &[
 ];
 
 /// A name as a server has it that knows letters and digits alone.
-fn folded(name: &HeaderName) -> String {
+fn folded(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    if name.bytes().all(|sign| sign.is_ascii_alphanumeric() || sign == b'-') {
+        return Cow::Borrowed(name);
+    }
     let plain = |sign: char| if sign.is_ascii_alphanumeric() { sign } else { '-' };
-    name.as_str().chars().map(plain).collect()
+    Cow::Owned(name.chars().map(plain).collect())
 }
 
 /// The names that a message says are for the next server alone.
@@ -103,10 +109,10 @@ pub(super) fn of_request(headers: &HeaderMap, passes_credentials: bool) -> Heade
     let mut passed = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let folded = folded(name);
-        let stays = HOP_BY_HOP.contains(&folded.as_str())
-            || OURS_WHOLE.contains(&folded.as_str())
+        let stays = HOP_BY_HOP.contains(&&*folded)
+            || OURS_WHOLE.contains(&&*folded)
             || begins(&folded, OURS)
-            || (CREDENTIALS.contains(&folded.as_str()) && (!passes_credentials || pays(value)))
+            || (CREDENTIALS.contains(&&*folded) && (!passes_credentials || pays(value)))
             || connection.iter().any(|named| named == name.as_str());
         if !stays {
             passed.append(name.clone(), value.clone());

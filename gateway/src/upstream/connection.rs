@@ -2,16 +2,19 @@
 //!
 //! hyper-util's own pool is not used: it does not tell whether a byte of an answer came before a connection ended. A
 //! paid request is sent a second time only where none came.
+//!
+//! A connection is moved by whoever waits for something of it, in that task: so nobody else has to be woken for each piece
+//! of an answer. One that is kept is looked at when it is taken out again.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum::http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::{self, Builder, SendRequest};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
@@ -72,12 +75,25 @@ fn tcp() -> HttpConnector {
     tcp
 }
 
+type Driving = http1::Connection<TokioIo<Counted<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>, Outgoing>;
+
 /// A connection that carries one request at a time. Dropped, it is closed.
 pub(super) struct Connection {
     sender: SendRequest<Outgoing>,
+    driver: Driver,
     traffic: Arc<Traffic>,
     /// How many bytes had arrived when the last request began.
     read_before: u64,
+}
+
+/// Who moves a connection's bytes.
+enum Driver {
+    /// Whoever waits for something of it.
+    Caller(Box<Driving>),
+    /// A task of its own, which ends with the connection.
+    Task,
+    /// Nobody: it has ended.
+    Ended,
 }
 
 /// Why a request was not answered.
@@ -92,28 +108,19 @@ impl Connection {
     async fn over(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> hyper::Result<Self> {
         let traffic = Arc::new(Traffic::new());
         let counted = Counted { stream: TokioIo::new(stream), traffic: Arc::clone(&traffic) };
-        let (sender, connection) =
+        let (sender, driving) =
             Builder::new().max_header_size(LONGEST_HEAD).handshake(TokioIo::new(counted)).await?;
-        // It ends with its sender, or when the upstream closes it.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to an upstream ended");
-            }
-        });
-        Ok(Self { sender, traffic, read_before: 0 })
+        Ok(Self { sender, driver: Driver::Caller(Box::new(driving)), traffic, read_before: 0 })
     }
 
-    /// Whether a request can be sent now.
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+    /// Whether a request can be sent: the last answer has ended, and the upstream has not closed it since, as far as is
+    /// known here. Nobody is woken for what comes later, so this is asked again before it is used.
+    pub(super) fn is_usable(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        matches!(self.driver, Driver::Caller(_)) && self.sender.is_ready()
     }
 
-    /// Whether the upstream has closed it.
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request. [`Connection::poll`] brings the head of its answer.
     pub(super) fn send(
         &mut self,
         request: Request<Outgoing>,
@@ -129,6 +136,51 @@ impl Connection {
         }
     }
 
+    /// Looks for something that this connection brings, and moves the connection until it is there.
+    pub(super) fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if matches!(self.driver, Driver::Task) {
+            return look(context);
+        }
+        let mut found = self.poll_now(&mut look);
+        if found.is_pending() {
+            self.drive(context);
+            found = look(&mut Context::from_waker(Waker::noop()));
+        }
+        found
+    }
+
+    /// The same, of what is there now. Nobody is woken for what comes later.
+    pub(super) fn poll_now<T>(&mut self, mut look: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        // What it brings need not wake whoever is here already.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let found = look(&mut nobody);
+        if found.is_ready() {
+            return found;
+        }
+        self.drive(&mut nobody);
+        look(&mut nobody)
+    }
+
+    fn drive(&mut self, context: &mut Context<'_>) {
+        let Driver::Caller(driving) = &mut self.driver else { return };
+        if let Poll::Ready(ended) = Pin::new(driving).poll(context) {
+            note_end(ended);
+            self.driver = Driver::Ended;
+        }
+    }
+
+    /// Moves it in a task of its own from here on, whether anybody waits for something of it or not.
+    pub(super) fn move_by_itself(&mut self) {
+        match std::mem::replace(&mut self.driver, Driver::Task) {
+            Driver::Caller(driving) => drop(tokio::spawn(async move { note_end(driving.await) })),
+            other => self.driver = other,
+        }
+    }
+
     /// Whether nothing has arrived since the last request began.
     pub(super) fn is_silent(&self) -> bool {
         self.traffic.read.load(Ordering::Acquire) == self.read_before
@@ -137,6 +189,12 @@ impl Connection {
     /// When something was last sent.
     pub(super) fn last_written(&self) -> Instant {
         self.traffic.last_written()
+    }
+}
+
+fn note_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to an upstream ended");
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Event {
     /// Its bytes as they came, with all that ends it.
     pub(crate) raw: Vec<Bytes>,
     /// Its data, the lines joined by line feeds. `None` if it has none.
-    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) data: Option<Bytes>,
     /// Whether its data stood in a field `error`, as some servers write it.
     pub(crate) is_error: bool,
     /// Whether its name is one of ours, with which no server may speak.
@@ -30,15 +30,48 @@ const OURS: &[u8] = b"payment-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
+/// The data of an event so far. That of one line is not copied.
+#[derive(Debug, Default)]
+enum Data {
+    #[default]
+    None,
+    Line(Bytes),
+    Lines(Vec<u8>),
+}
+
+impl Data {
+    fn add(&mut self, value: Bytes) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::Line(value),
+            Self::Line(first) => Self::Lines([&first[..], b"\n", &value].concat()),
+            Self::Lines(mut lines) => {
+                lines.push(b'\n');
+                lines.extend_from_slice(&value);
+                Self::Lines(lines)
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        match std::mem::take(self) {
+            Self::None => None,
+            Self::Line(line) => Some(line),
+            Self::Lines(lines) => Some(lines.into()),
+        }
+    }
+}
+
 /// Reads events out of pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     /// The bytes of the event so far.
     raw: Vec<Bytes>,
     length: usize,
-    /// The line so far.
+    /// The line so far, as far as it came in earlier pieces.
     line: Vec<u8>,
-    data: Option<Vec<u8>>,
+    /// The line that has ended, if more is to be known of its end.
+    ended: Bytes,
+    data: Data,
     is_error: bool,
     is_ours: bool,
     /// Whether the event has a line that is no comment.
@@ -66,7 +99,12 @@ impl Events {
                     self.line.extend_from_slice(rest);
                     break;
                 };
-                self.line.extend_from_slice(&rest[..end]);
+                self.ended = if self.line.is_empty() {
+                    piece.slice(at..at + end)
+                } else {
+                    self.line.extend_from_slice(&rest[..end]);
+                    std::mem::take(&mut self.line).into()
+                };
                 at += end + 1;
                 if rest[end] == b'\r' {
                     self.after_return = true;
@@ -85,7 +123,10 @@ impl Events {
 
     /// What was left when the stream ended: an event whose end is missing, if it has any bytes.
     pub(crate) fn end(mut self) -> Option<Event> {
-        if !self.line.is_empty() || self.after_return {
+        if !self.after_return {
+            self.ended = std::mem::take(&mut self.line).into();
+        }
+        if !self.ended.is_empty() || self.after_return {
             self.ends_event();
         }
         (self.length > 0).then(|| self.event())
@@ -115,7 +156,7 @@ impl Events {
 
     /// Reads the line that has ended. Returns whether the event ends with it. A comment outside of an event is one by itself.
     fn ends_event(&mut self) -> bool {
-        let line = std::mem::take(&mut self.line);
+        let line = std::mem::take(&mut self.ended);
         let mut text = &line[..];
         if !std::mem::replace(&mut self.begun, true) {
             text = text.strip_prefix(BOM).unwrap_or(text);
@@ -135,13 +176,7 @@ impl Events {
         }
         if matches!(name, b"data" | b"error") {
             self.is_error |= name == b"error";
-            match &mut self.data {
-                Some(data) => {
-                    data.push(b'\n');
-                    data.extend_from_slice(value);
-                }
-                None => self.data = Some(value.to_vec()),
-            }
+            self.data.add(line.slice_ref(value));
         }
         false
     }

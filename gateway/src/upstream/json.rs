@@ -221,16 +221,43 @@ pub(super) fn word(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<Strin
 pub(super) type Member<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, &str, Peek) -> JiterResult<()>;
 pub(super) type Item<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, Peek) -> JiterResult<()>;
 
+/// The longest name of a member that anybody looks for.
+const LONGEST_NAME: usize = 32;
+
+/// A member's name, beside the document that it stands in. A longer one than [`LONGEST_NAME`] is no name here.
+struct Name {
+    bytes: [u8; LONGEST_NAME],
+    length: usize,
+}
+
+impl Name {
+    fn of(name: &str) -> Self {
+        let mut bytes = [0; LONGEST_NAME];
+        let length = match bytes.get_mut(..name.len()) {
+            Some(place) => {
+                place.copy_from_slice(name.as_bytes());
+                name.len()
+            }
+            None => 0,
+        };
+        Self { bytes, length }
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
 /// Visits the members of an object. Anything else has none.
 pub(super) fn members(json: &mut Jiter<'_>, peek: Peek, visit: Member<'_>) -> JiterResult<()> {
     if peek != Peek::Object {
         return json.known_skip(peek);
     }
-    let mut next = json.known_object()?.map(str::to_owned);
+    let mut next = json.known_object()?.map(Name::of);
     while let Some(name) = next {
         let peek = json.peek()?;
-        visit(json, &name, peek)?;
-        next = json.next_key()?.map(str::to_owned);
+        visit(json, name.as_str(), peek)?;
+        next = json.next_key()?.map(Name::of);
     }
     Ok(())
 }

@@ -266,7 +266,8 @@ impl OpenAi {
         if let Some(payer) = payer.and_then(|payer| HeaderValue::from_str(&payer.to_string()).ok()) {
             headers.insert(PAYER_HEADER, payer);
         }
-        let response = self.transport.send(request).await?;
+        // Whoever reads the answer for long need not hold what sent the request.
+        let response = Box::pin(self.transport.send(request)).await?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -24,11 +24,17 @@ pub(super) struct Upload {
     broken: AtomicBool,
     /// More of it is waited for.
     awaited: AtomicBool,
+    /// It was not passed on to its end.
+    open: AtomicBool,
 }
 
 impl Upload {
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
     }
 
     pub(super) fn is_awaited(&self) -> bool {
@@ -39,7 +45,29 @@ impl Upload {
 /// A [`Payload`] on its way.
 pub(super) enum Outgoing {
     Whole(Bytes),
-    Stream { body: Body, upload: Arc<Upload> },
+    Stream { body: Body, upload: Uploading },
+}
+
+/// Goes with a client's body while it is passed on.
+pub(super) struct Uploading(Arc<Upload>);
+
+impl Drop for Uploading {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::Release);
+    }
+}
+
+impl Outgoing {
+    /// A payload, and whoever is told of a client's part of it.
+    pub(super) fn of(payload: Payload, upload: &Arc<Upload>) -> Self {
+        match payload {
+            Payload::Whole(bytes) => Self::Whole(bytes),
+            Payload::Stream(body) => {
+                upload.open.store(true, Ordering::Release);
+                Self::Stream { body, upload: Uploading(Arc::clone(upload)) }
+            }
+        }
+    }
 }
 
 impl http_body::Body for Outgoing {
@@ -57,9 +85,9 @@ impl http_body::Body for Outgoing {
             }
             Self::Stream { body, upload } => {
                 let polled = Pin::new(body).poll_frame(context);
-                upload.awaited.store(polled.is_pending(), Ordering::Release);
+                upload.0.awaited.store(polled.is_pending(), Ordering::Release);
                 if let Poll::Ready(Some(Err(_))) = polled {
-                    upload.broken.store(true, Ordering::Release);
+                    upload.0.broken.store(true, Ordering::Release);
                 }
                 polled
             }

@@ -4,6 +4,7 @@
 //! byte of an answer came, the upstream had most likely closed it before the request: the same request is sent once
 //! more over a new connection.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,14 +132,14 @@ impl Transport {
         let upload = Arc::default();
         let Some(kept) = self.0.pool.take() else {
             let connection = self.0.connect().await?;
-            let request = Request::from_parts(parts, outgoing(payload, &upload));
+            let request = Request::from_parts(parts, Outgoing::of(payload, &upload));
             return self.0.exchange(connection, request, &upload).await.map_err(|broken| broken.error);
         };
         let again = match &payload {
             Payload::Whole(bytes) => Some((parts.clone(), bytes.clone())),
             Payload::Stream(_) => None,
         };
-        let request = Request::from_parts(parts, outgoing(payload, &upload));
+        let request = Request::from_parts(parts, Outgoing::of(payload, &upload));
         let Broken { error, unsent, silent } = match self.0.exchange(kept, request, &upload).await {
             Ok(response) => return Ok(response),
             Err(broken) => broken,
@@ -151,13 +152,6 @@ impl Transport {
         tracing::debug!("a kept connection was closed before an answer; the request is sent once more");
         let connection = self.0.connect().await?;
         self.0.exchange(connection, request, &upload).await.map_err(|broken| broken.error)
-    }
-}
-
-fn outgoing(payload: Payload, upload: &Arc<Upload>) -> Outgoing {
-    match payload {
-        Payload::Whole(bytes) => Outgoing::Whole(bytes),
-        Payload::Stream(body) => Outgoing::Stream { body, upload: Arc::clone(upload) },
     }
 }
 
@@ -213,7 +207,8 @@ impl Inner {
         let mut answer = std::pin::pin!(connection.send(request));
         let mut until = Instant::now() + self.deadlines.first_byte;
         let answered = loop {
-            match timeout_at(until, answer.as_mut()).await {
+            let head = poll_fn(|context| connection.poll(context, |context| answer.as_mut().poll(context)));
+            match timeout_at(until, head).await {
                 Ok(answered) => break answered,
                 // A long request is still on its way.
                 Err(_) if connection.last_written() + self.deadlines.first_byte > Instant::now() => {
@@ -228,7 +223,13 @@ impl Inner {
             }
         };
         match answered {
-            Ok(response) => Ok(response.map(|body| self.frames(body, connection))),
+            Ok(response) => {
+                // What its client still sends goes on also while nobody reads the answer.
+                if upload.is_open() {
+                    connection.move_by_itself();
+                }
+                Ok(response.map(|body| self.frames(body, connection)))
+            }
             Err(unanswered) => {
                 let error = &unanswered.error;
                 tracing::warn!(%error, upstream = %self.address, "an upstream did not answer");

@@ -115,7 +115,7 @@ async fn answer(
     request: Request<Incoming>,
     limits: Arc<Limits>,
     served: Served,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<TimedBody>, Infallible> {
     let response = match oversize(&request, &limits) {
         Some(problem) => {
             let mut response = problem_response(&problem);
@@ -129,7 +129,7 @@ async fn answer(
             response
         }
     };
-    Ok(response.map(|body| Body::new(TimedBody { body, _served: served })))
+    Ok(response.map(|body| TimedBody { body, _served: served }))
 }
 
 /// An answer that no router gives, which pages may read as those of the router.

@@ -74,6 +74,7 @@ pub async fn serve(
                 let (stop, cut) = (stop.clone(), cut.clone());
                 tasks.spawn(async move {
                     tokio::select! {
+                        biased;
                         () = connection.run(stream, stop) => {}
                         () = cut.cancelled() => {}
                     }

@@ -13,14 +13,14 @@ use axum::http::{HeaderValue, Request, Response, header};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// Whether a body has come to its end.
+/// Whether a body has come to its end. `None`: there was none.
 #[derive(Clone, Debug)]
-pub(super) struct Ended(Arc<AtomicBool>);
+pub(super) struct Ended(Option<Arc<AtomicBool>>);
 
 /// A body that notes its end.
 struct Watched<B> {
     body: B,
-    ended: Ended,
+    ended: Arc<AtomicBool>,
 }
 
 impl Ended {
@@ -30,14 +30,17 @@ impl Ended {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let ended = Self(Arc::new(AtomicBool::new(request.body().is_end_stream())));
-        let watch = Self(Arc::clone(&ended.0));
-        (request.map(|body| Body::new(Watched { body, ended: watch })), ended)
+        if request.body().is_end_stream() {
+            return (request.map(|_| Body::empty()), Self(None));
+        }
+        let ended = Arc::new(AtomicBool::new(false));
+        let watch = Arc::clone(&ended);
+        (request.map(|body| Body::new(Watched { body, ended: watch })), Self(Some(ended)))
     }
 
     /// Says in an answer that the connection ends with it, if it does.
     pub(super) fn tell(&self, response: &mut Response<Body>) {
-        if !self.0.load(Ordering::Relaxed) {
+        if self.0.as_ref().is_some_and(|ended| !ended.load(Ordering::Relaxed)) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -53,7 +56,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Watched<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.ended.0.store(true, Ordering::Relaxed);
+            self.ended.store(true, Ordering::Relaxed);
         }
         polled
     }

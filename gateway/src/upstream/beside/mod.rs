@@ -42,7 +42,7 @@ enum Form {
     /// A document, of which all pieces are kept.
     Whole { pieces: Vec<Bytes>, length: usize },
     /// A stream of events.
-    Stream { events: Events, progress: Progress },
+    Stream { events: Box<Events>, progress: Progress },
 }
 
 /// How far a stream is.
@@ -103,7 +103,7 @@ impl Beside {
     /// the usage out that its client did not ask for.
     pub fn new(api: Api, streamed: bool, strips_usage: bool) -> Self {
         let form = if streamed {
-            Form::Stream { events: Events::default(), progress: Progress::default() }
+            Form::Stream { events: Box::default(), progress: Progress::default() }
         } else {
             Form::Whole { pieces: Vec::new(), length: 0 }
         };
@@ -185,7 +185,7 @@ impl Beside {
         let form = std::mem::replace(&mut self.form, Form::Whole { pieces: Vec::new(), length: 0 });
         match form {
             Form::Whole { pieces, .. } => self.end_document(&pieces.concat()),
-            Form::Stream { events, progress } => self.end_stream(events, progress),
+            Form::Stream { events, progress } => self.end_stream(*events, progress),
         }
     }
 
@@ -216,7 +216,7 @@ impl Beside {
                     let raw = held.into_iter().chain(event.raw);
                     passed.extend(raw.map(|bytes| Passed { bytes, counts, pieces }));
                 }
-                Ok(Verdict::Stripped) => progress.usage = event.data.map(Bytes::from),
+                Ok(Verdict::Stripped) => progress.usage = event.data,
                 Ok(Verdict::Ends) => hold(progress.rest.insert(Vec::new()), &event.raw),
                 Err(error) => {
                     self.error = Some(error);
@@ -241,7 +241,7 @@ impl Beside {
                     &mut progress,
                     &mut self.usage,
                 ) {
-                    Ok(Verdict::Stripped) => progress.usage = event.data.map(Bytes::from),
+                    Ok(Verdict::Stripped) => progress.usage = event.data,
                     Ok(_) => last = Some(event.raw.concat()),
                     Err(error) => self.error = Some(error),
                 },

@@ -213,7 +213,9 @@ async fn connections_that_the_server_closed_meanwhile_are_not_used() {
         let answered = transport.send(post(Payload::Stream(stream))).await;
         assert_eq!(body(answered.unwrap()).await.unwrap(), b"ok");
         told.recv().await.unwrap();
-        while transport.0.pool.take().is_some() {
+        // Nothing tells of it but a look at the connection.
+        while let Some(kept) = transport.0.pool.take() {
+            Pool::put(&transport.0.pool, kept);
             tokio::task::yield_now().await;
         }
         assert_eq!(server.connections(), connections);
@@ -383,6 +385,96 @@ async fn an_answer_that_nobody_reads_to_its_end_stops_the_upstream() {
     }
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_in_another_task_than_its_head_wakes_whoever_reads_it() {
+    let (go_on, told) = tokio::sync::watch::channel(0);
+    let server = Server::start(move |_, mut stream: TcpStream| {
+        let mut told = told.clone();
+        async move {
+            request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await.unwrap();
+            for piece in 1..=2 {
+                told.wait_for(|reached| *reached >= piece).await.unwrap();
+                stream.write_all(b"ok").await.unwrap();
+            }
+            request(&mut stream).await;
+        }
+    })
+    .await;
+    let transport = server.transport();
+    let asked = {
+        let transport = transport.clone();
+        tokio::spawn(async move { transport.send(get("/")).await })
+    };
+    let mut answer = asked.await.unwrap().unwrap().into_body();
+    // The first reader waits for the first piece, and another for the rest.
+    let first = tokio::spawn(async move { (answer.next().await, answer) });
+    tokio::task::yield_now().await;
+    go_on.send(1).unwrap();
+    let (piece, mut answer) = first.await.unwrap();
+    assert_eq!(piece.unwrap().unwrap(), "ok");
+    let second =
+        tokio::spawn(async move { (answer.next().await.unwrap().unwrap(), answer.next().await.is_none()) });
+    tokio::task::yield_now().await;
+    go_on.send(2).unwrap();
+    assert_eq!(second.await.unwrap(), (Bytes::from_static(b"ok"), true));
+    assert!(transport.0.pool.take().is_some(), "the connection is kept");
+}
+
+#[tokio::test]
+async fn what_a_client_still_sends_goes_on_while_nobody_reads_the_answer() {
+    let (arrived, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |_, mut stream: TcpStream| {
+        let arrived = arrived.clone();
+        async move {
+            let mut bytes = Vec::new();
+            assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+            while !bytes.ends_with(b"0\r\n\r\n") {
+                assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
+            }
+            arrived.send(bytes.len()).unwrap();
+            stream.write_all(b"2\r\nok\r\n0\r\n\r\n").await.unwrap();
+            closed(&mut stream).await;
+        }
+    })
+    .await;
+    let (pieces, upload) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let upload = futures::stream::unfold(upload, async |mut upload: tokio::sync::mpsc::Receiver<Bytes>| {
+        Some((Ok::<_, std::io::Error>(upload.recv().await?), upload))
+    });
+    let transport = server.transport();
+    let answer = transport.send(post(Payload::Stream(Body::from_stream(upload)))).await.unwrap();
+    for _ in 0..100 {
+        pieces.send(Bytes::from(vec![b'x'; 64 * 1024])).await.unwrap();
+    }
+    drop(pieces);
+    assert!(told.recv().await.unwrap() > 100 * 64 * 1024);
+    assert_eq!(body(answer).await.unwrap(), b"ok");
+}
+
+#[tokio::test]
+async fn pieces_that_are_there_at_once_are_one_and_what_breaks_off_behind_them_is_told_after_them() {
+    let server = Server::start(async |number, mut stream: TcpStream| {
+        request(&mut stream).await;
+        let rest = if number == 0 { "0\r\n\r\n" } else { "what is this\r\n" };
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n{rest}"
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        request(&mut stream).await;
+    })
+    .await;
+    let transport = server.transport();
+    let mut answer = transport.send(get("/")).await.unwrap().into_body();
+    assert_eq!(answer.next().await.unwrap().unwrap(), "abcdef");
+    assert!(answer.next().await.is_none());
+    let mut broken = server.transport().send(get("/")).await.unwrap().into_body();
+    assert_eq!(broken.next().await.unwrap().unwrap(), "abcdef");
+    assert_eq!(broken.next().await.unwrap().unwrap_err().kind, Failure::BrokenOff);
+    assert!(broken.next().await.is_none());
 }
 
 #[tokio::test]
