@@ -2,7 +2,7 @@
 //!
 //! The rooms, bottom up; each imports only those before it: `authorization`, `settler`, `calls`, `moved` and `policy`, the values;
 //! `settle`, from an approved authorization to a transaction and its outcome; `read`, from a request to an authorization;
-//! `verify`, whether it would settle; `valid`, what was called so; `callers`, `said` and `supported`, who asks and what is said; `facilitator`, which a
+//! `verify`, whether it would settle; `valid`, what was called so, which `noting` writes; `callers`, `said` and `supported`, who asks and what is said; `facilitator`, which a
 //! caller asks; [`http`], which serves it.
 
 mod authorization;
@@ -12,6 +12,7 @@ mod facilitator;
 pub mod http;
 mod metrics;
 mod moved;
+mod noting;
 mod policy;
 mod read;
 mod said;

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
-use salt402_store::{CalledValid, KeptFor, Told};
+use salt402_store::{CalledValid, KeptFor, Told, ValidCall};
 
 use crate::authorization::Authorization;
 
@@ -70,12 +70,12 @@ pub trait Settler: Send + Sync + 'static {
         key: Option<&str>,
     ) -> Result<KeptFor, SettleFault>;
 
-    /// Writes down that a payment is called valid. `false`: it was called so to another caller, and `is_exclusive`. Durable when this
-    /// returns.
+    /// Writes down that payments are called valid, all at once. Of each: `false` if it was called so to another caller, and is exclusive.
+    /// Durable when this returns.
     ///
     /// # Errors
-    /// It could not be written.
-    async fn call_valid(&self, valid: CalledValid, is_exclusive: bool) -> Result<bool, SettleFault>;
+    /// None of it could be written.
+    async fn call_valid(&self, calls: Vec<ValidCall>) -> Result<Vec<bool>, SettleFault>;
 
     /// What was called valid of an authorization, and to whom, by this process or one before it. `None`: nothing, or it is long ago.
     ///

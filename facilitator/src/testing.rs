@@ -14,7 +14,7 @@ use salt402_protocol::typed_data::{
 };
 use salt402_protocol::x402::digest::Domain;
 use salt402_protocol::{ChainId, PaymentId};
-use salt402_store::{CalledValid, KeptFor, Told};
+use salt402_store::{CalledValid, KeptFor, Told, ValidCall};
 use serde_json::{Value, json};
 
 use crate::authorization::Authorization;
@@ -316,6 +316,9 @@ pub(crate) struct Memory {
     pub(crate) fault: Mutex<Option<SettleFault>>,
     pub(crate) told: Mutex<HashMap<PaymentId, Option<B256>>>,
     pub(crate) valid: Mutex<HashMap<PaymentId, CalledValid>>,
+    /// How often something was called valid, and whether that fails.
+    pub(crate) commits: AtomicU64,
+    pub(crate) forgets: AtomicBool,
     /// The key of the request for which a gateway keeps each payment.
     pub(crate) kept: Mutex<Option<String>>,
     /// Whether what settled has left the chain with its block.
@@ -340,17 +343,21 @@ impl Settler for Memory {
         })
     }
 
-    async fn call_valid(&self, valid: CalledValid, is_exclusive: bool) -> Result<bool, SettleFault> {
-        let mut known = self.valid.lock().unwrap();
-        if is_exclusive
-            && known
-                .get(&valid.payment)
-                .is_some_and(|known| known.caller.is_some() && known.caller != valid.caller)
-        {
-            return Ok(false);
+    async fn call_valid(&self, calls: Vec<ValidCall>) -> Result<Vec<bool>, SettleFault> {
+        if self.forgets.load(Ordering::Relaxed) {
+            return Err(SettleFault::Storage("a test".to_owned()));
         }
-        known.insert(valid.payment, valid);
-        Ok(true)
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        let mut known = self.valid.lock().unwrap();
+        let note = |ValidCall { valid, is_exclusive }: ValidCall| {
+            let before = known.get(&valid.payment).and_then(|known| known.caller.as_ref());
+            if is_exclusive && before.is_some() && before != valid.caller.as_ref() {
+                return false;
+            }
+            known.insert(valid.payment, valid);
+            true
+        };
+        Ok(calls.into_iter().map(note).collect())
     }
 
     async fn called_valid(&self, _: ChainId, id: PaymentId) -> Result<Option<CalledValid>, SettleFault> {

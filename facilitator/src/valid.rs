@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use alloy_primitives::B256;
 use salt402_http::Recent;
 use salt402_protocol::PaymentId;
-use salt402_store::{CalledValid, KeptFor};
+use salt402_store::{CalledValid, KeptFor, ValidCall};
 
 use crate::authorization::Authorization;
+use crate::noting::Noting;
 use crate::said::signed;
 use crate::settler::{SettleFault, Settler};
 
@@ -18,13 +19,14 @@ type Noted = (B256, Option<String>);
 /// Knows what was called valid.
 pub(crate) struct Valid {
     settler: Arc<dyn Settler>,
+    noting: Noting,
     /// What is written down: it is not written again. A std mutex, because nothing is awaited while it is held.
     noted: Mutex<Recent<PaymentId, Noted>>,
 }
 
 impl Valid {
     pub(crate) fn new(settler: Arc<dyn Settler>) -> Self {
-        Self { settler, noted: Mutex::default() }
+        Self { noting: Noting::new(Arc::clone(&settler)), settler, noted: Mutex::default() }
     }
 
     /// Has it on disk that a payment is called valid. `false`: it was called so to another caller, and under `upto` one alone says what
@@ -41,7 +43,7 @@ impl Valid {
             return Ok(true);
         }
         let valid = CalledValid { chain, payment, signed, caller };
-        let is_noted = self.settler.call_valid(valid, authorization.is_upto()).await?;
+        let is_noted = self.noting.note(ValidCall { valid, is_exclusive: authorization.is_upto() }).await?;
         if is_noted {
             *self.noted().of_key(payment) = noted;
         }

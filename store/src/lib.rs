@@ -98,7 +98,7 @@ pub use rows::risk::{ChannelRisk, RiskReason};
 pub use rows::settlement::{
     CalledValid, Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, Recorded,
     SettlementAttempt, SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState,
-    Slot, SlotMined, SlotState, SlotTransaction, Told,
+    Slot, SlotMined, SlotState, SlotTransaction, Told, ValidCall,
 };
 pub use rows::voucher::{
     NewVoucher, NotCurrent, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow, VoucherTotals,

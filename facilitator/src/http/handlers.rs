@@ -100,9 +100,12 @@ async fn answer(api: &Api, request: Request, wanted: Wanted) -> Response<Body> {
         Ok(held) => held,
         Err(fault) => return problem_for(wanted, &fault.0),
     };
+    // On the heap: what is here is moved by each layer around the route.
     let answer = match wanted {
-        Wanted::Verdict => api.facilitator.verify(&held.bytes, caller).await.map(ok),
-        Wanted::Settlement => api.facilitator.settle(&held.bytes, caller, key.as_deref()).await.map(ok),
+        Wanted::Verdict => Box::pin(api.facilitator.verify(&held.bytes, caller)).await.map(ok),
+        Wanted::Settlement => {
+            Box::pin(api.facilitator.settle(&held.bytes, caller, key.as_deref())).await.map(ok)
+        }
     };
     answer.unwrap_or_else(|error: FacilitatorError| problem_for(wanted, &problem_of(error)))
 }

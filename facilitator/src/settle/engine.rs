@@ -10,7 +10,7 @@ use salt402_http::{Bucket, Rate, Recent};
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
 use salt402_store::{
     CalledValid, GasBudget, IndexChanges, KeptFor, SettlementAttempt, SettlementClaim, SettlementFilter,
-    SettlementRow, SettlementState, Store, StoreError, Told,
+    SettlementRow, SettlementState, Store, StoreError, Told, ValidCall,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -236,8 +236,8 @@ impl Settler for Engine {
         self.store.kept_for(chain, id, key).await.map_err(fault)
     }
 
-    async fn call_valid(&self, valid: CalledValid, is_exclusive: bool) -> Result<bool, SettleFault> {
-        self.store.call_valid(valid, is_exclusive).await.map_err(fault)
+    async fn call_valid(&self, calls: Vec<ValidCall>) -> Result<Vec<bool>, SettleFault> {
+        self.store.call_valid(calls).await.map_err(fault)
     }
 
     async fn called_valid(&self, chain: ChainId, id: PaymentId) -> Result<Option<CalledValid>, SettleFault> {

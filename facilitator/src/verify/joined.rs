@@ -1,9 +1,11 @@
 //! Questions of many callers in one round trip. A round trip costs node and process more than the questions in it.
 //!
-//! Nobody waits for others: what comes while a few round trips are on their way goes with the next one. Questions that run a
-//! payer's code are not asked here, since one that is slow would hold up the others.
+//! Nobody waits for others while nothing is on its way. What comes meanwhile goes together, when the first is back or after a moment,
+//! or as soon as there is enough for a round trip: so a node nearby is asked once for many, and one far away is not waited for. Questions
+//! that run a payer's code are not asked here, since one that is slow would hold up the others.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,10 @@ const TOGETHER: usize = 64;
 const ON_THEIR_WAY: usize = 256;
 /// The most round trips at once, where a node takes few questions together.
 const AT_ONCE: usize = 64;
+
+/// For how long a round trip keeps those waiting who came after it. A node nearby answers sooner, unless it has much to do, and then fewer
+/// and larger calls are what helps.
+const PATIENCE: Duration = Duration::from_millis(8);
 
 /// The most gas of one call of Multicall3. Nodes run calls of 50 million and more.
 const MOST_GAS: u64 = 20_000_000;
@@ -44,7 +50,30 @@ struct Inner {
 #[derive(Default)]
 struct Waiting {
     callers: VecDeque<Caller>,
+    /// How many questions they have.
+    questions: usize,
     on_their_way: usize,
+    /// How many of those have taken no callers yet.
+    beginning: usize,
+    /// When one began last.
+    begun: Option<Instant>,
+}
+
+impl Waiting {
+    /// Takes room for one more round trip where one is due: none is on its way, the last one is long under way, or there is enough for
+    /// another. `false`: none is, or there is no room.
+    fn take_room(&mut self, together: usize) -> bool {
+        let is_long = self.begun.is_none_or(|begun| begun.elapsed() >= PATIENCE);
+        let is_enough = self.questions >= together * (self.beginning + 1);
+        let is_due = !self.callers.is_empty() && (self.on_their_way == 0 || is_long || is_enough);
+        let takes = is_due && self.on_their_way < (ON_THEIR_WAY / together).min(AT_ONCE);
+        if takes {
+            self.on_their_way += 1;
+            self.beginning += 1;
+            self.begun = Some(Instant::now());
+        }
+        takes
+    }
 }
 
 struct Caller {
@@ -61,8 +90,7 @@ impl Joined {
     pub(crate) async fn ask(&self, questions: Vec<StateQuestion>) -> Answers {
         let (reply, answer) = oneshot::channel();
         if self.enter(Caller { questions, reply }) {
-            // Not in the caller's own future: a caller that goes away must not take along those who wait with it.
-            tokio::spawn(Trips { joined: self.clone(), has_ended: false }.run());
+            self.begin();
         }
         let lost = || NodeError::Malformed { what: "a question to the node was lost".to_owned() };
         answer.await.unwrap_or_else(|_| Err(lost()))
@@ -118,14 +146,33 @@ impl Joined {
         self.0.node.most_together().map_or(TOGETHER, |most| most.clamp(1, TOGETHER))
     }
 
-    /// Puts a caller into the queue. Returns whether there is room for one more round trip.
+    /// Begins a round trip for which there is room.
+    fn begin(&self) {
+        // Not in the caller's own future: a caller that goes away must not take along those who wait with it.
+        tokio::spawn(Trips { joined: self.clone(), has_ended: false }.run());
+    }
+
+    /// Puts a caller into the queue. Returns whether to begin one more round trip.
     fn enter(&self, caller: Caller) -> bool {
-        let at_once = (ON_THEIR_WAY / self.together()).min(AT_ONCE);
+        let together = self.together();
         let mut waiting = self.waiting();
+        waiting.questions += caller.questions.len();
         waiting.callers.push_back(caller);
-        let is_free = waiting.on_their_way < at_once;
-        waiting.on_their_way += usize::from(is_free);
-        is_free
+        waiting.take_room(together)
+    }
+
+    /// Notes that one that was to begin takes its callers now.
+    fn has_begun(&self) {
+        let mut waiting = self.waiting();
+        waiting.beginning = waiting.beginning.saturating_sub(1);
+    }
+
+    /// Begins one more round trip for those who have waited for a moment.
+    fn overtake(&self) {
+        let together = self.together();
+        if self.waiting().take_room(together) {
+            self.begin();
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -141,10 +188,20 @@ struct Trips {
 
 impl Trips {
     async fn run(mut self) {
+        self.joined.has_begun();
         while let Some(callers) = self.next() {
             let questions: Vec<StateQuestion> =
                 callers.iter().flat_map(|caller| caller.questions.iter().cloned()).collect();
-            let answers = self.joined.ask_packed(&questions).await;
+            let answers = {
+                let mut asked = pin!(self.joined.ask_packed(&questions));
+                match tokio::time::timeout(PATIENCE, &mut asked).await {
+                    Ok(answers) => answers,
+                    Err(_) => {
+                        self.joined.overtake();
+                        asked.await
+                    }
+                }
+            };
             share(callers, answers, questions.len());
         }
     }
@@ -155,10 +212,12 @@ impl Trips {
         let mut waiting = self.joined.waiting();
         let (mut next, mut number) = (Vec::new(), 0);
         while let Some(first) = waiting.callers.front() {
-            number += first.questions.len();
+            let first_questions = first.questions.len();
+            number += first_questions;
             if !next.is_empty() && number > together {
                 break;
             }
+            waiting.questions = waiting.questions.saturating_sub(first_questions);
             // Whoever has gone is left out.
             next.extend(waiting.callers.pop_front().filter(|caller| !caller.reply.is_closed()));
         }
@@ -169,6 +228,8 @@ impl Trips {
             self.has_ended = true;
             return None;
         }
+        waiting.begun = Some(Instant::now());
+        drop(waiting);
         Some(next)
     }
 }
@@ -180,6 +241,7 @@ impl Drop for Trips {
             let mut waiting = self.joined.waiting();
             waiting.on_their_way = waiting.on_their_way.saturating_sub(1);
             waiting.callers.clear();
+            waiting.questions = 0;
         }
     }
 }
@@ -319,6 +381,38 @@ mod tests {
         node.trips.lock().unwrap().clear();
         assert!(joined.ask(of(1)).await.is_ok());
         assert_eq!(*node.trips.lock().unwrap(), [2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_trip_that_takes_long_keeps_nobody_waiting() {
+        let node = node(None);
+        let joined = Joined::new(node.clone());
+        let ask = |number| {
+            let joined = joined.clone();
+            tokio::spawn(async move { joined.ask(of(number)).await })
+        };
+        let begun = || node.trips.lock().unwrap().len();
+        let mut asked = vec![ask(0)];
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert_eq!(begun(), 1);
+        // Those who come a moment later go together, after a moment.
+        asked.extend([ask(1), ask(2)]);
+        tokio::time::sleep(PATIENCE / 2).await;
+        assert_eq!(begun(), 1);
+        tokio::time::sleep(PATIENCE).await;
+        assert_eq!(*node.trips.lock().unwrap(), [2, 4]);
+        // Whoever comes when both are long under way goes at once.
+        tokio::time::sleep(2 * PATIENCE).await;
+        asked.push(ask(3));
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert_eq!(begun(), 3);
+        node.let_go.add_permits(1000);
+        assert!(join_all(asked).await.into_iter().all(|answer| answer.unwrap().is_ok()));
+        assert_eq!(joined.waiting().on_their_way, 0);
+        assert_eq!(joined.waiting().questions, 0);
+        assert_eq!(joined.waiting().beginning, 0);
     }
 
     #[tokio::test(start_paused = true)]

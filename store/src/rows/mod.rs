@@ -25,7 +25,7 @@ pub(crate) use risk::{ChannelRisk, RiskReason};
 pub(crate) use settlement::{
     CalledValid, Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, Recorded,
     SettlementAttempt, SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState,
-    Slot, SlotMined, SlotState, SlotTransaction, Told,
+    Slot, SlotMined, SlotState, SlotTransaction, Told, ValidCall,
 };
 pub(crate) use voucher::{
     NewVoucher, NotCurrent, Opening, Share, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow,

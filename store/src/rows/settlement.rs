@@ -116,6 +116,15 @@ pub struct CalledValid {
     pub caller: Option<String>,
 }
 
+/// A payment that is to be called valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidCall {
+    /// The payment, and who is told.
+    pub valid: CalledValid,
+    /// Whether it is valid for the first one alone who was told.
+    pub is_exclusive: bool,
+}
+
 /// Whether a caller may be told that a payment was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {

@@ -6,9 +6,9 @@
 use salt402_protocol::{ChainId, PaymentId};
 
 use crate::engine::{
-    Columns as _, SyncConnection, Write, WriteTransaction, bound, chain_id, params, query, send,
+    Columns as _, Connection, SyncConnection, Write, WriteTransaction, bound, chain_id, params, query, send,
 };
-use crate::rows::{CalledValid, StoreError};
+use crate::rows::{CalledValid, StoreError, ValidCall};
 use crate::store::Store;
 
 /// How many are kept. Each costs its maker a signature over money that is there.
@@ -17,13 +17,13 @@ const MOST: u64 = 200_000;
 const AT_A_TIME: u64 = 256;
 
 impl Store {
-    /// Writes down that a signed payment is called valid. `false`, and nothing is written, if it was called so to another caller, and
-    /// `is_exclusive`: it is valid for that one alone. Durable when this returns.
+    /// Writes down that signed payments are called valid, all in one transaction. Of each: `false`, and nothing is written, if it was
+    /// called so to another caller, and is exclusive: it is valid for that one alone. Durable when this returns.
     ///
     /// # Errors
     /// The database could not be written. Nobody is told then.
-    pub async fn call_valid(&self, valid: CalledValid, is_exclusive: bool) -> Result<bool, StoreError> {
-        send(self.jobs(), Call { valid, is_exclusive }).await
+    pub async fn call_valid(&self, calls: Vec<ValidCall>) -> Result<Vec<bool>, StoreError> {
+        send(self.jobs(), Calls(calls)).await
     }
 
     /// What was called valid of a signed payment, and to whom. `None`: nothing, or it is long ago.
@@ -56,38 +56,39 @@ impl Store {
     }
 }
 
-struct Call {
-    valid: CalledValid,
-    is_exclusive: bool,
-}
+struct Calls(Vec<ValidCall>);
 
-impl Write for Call {
-    type Output = bool;
+impl Write for Calls {
+    type Output = Vec<bool>;
 
     const CHANGES_PAYMENTS: bool = false;
 
-    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
-        let Self { valid, is_exclusive } = self;
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Vec<bool>, StoreError> {
         let connection = transaction.connection();
-        let row = query(
-            "INSERT INTO called_valid (chain_id, payment_id, signed, caller) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (payment_id, chain_id) DO UPDATE SET signed = excluded.signed, caller = excluded.caller
-             WHERE caller IS excluded.caller OR caller IS NULL OR NOT $5
-             RETURNING id",
-        )
-        .bind(chain_id(valid.chain))
-        .bind(valid.payment.0.to_vec())
-        .bind(valid.signed.to_vec())
-        .bind(valid.caller.clone())
-        .bind(*is_exclusive)
-        .fetch_optional(&mut *connection)?;
-        let Some(row) = row else { return Ok(false) };
-        let id = row.number("id")?;
-        if id.is_multiple_of(AT_A_TIME) {
-            query("DELETE FROM called_valid WHERE id <= $1")
-                .bind(bound(id.saturating_sub(MOST)))
-                .execute(connection)?;
-        }
-        Ok(true)
+        self.0.iter().map(|call| write(connection, call)).collect()
     }
+}
+
+fn write(connection: &mut Connection, call: &ValidCall) -> Result<bool, StoreError> {
+    let ValidCall { valid, is_exclusive } = call;
+    let row = query(
+        "INSERT INTO called_valid (chain_id, payment_id, signed, caller) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (payment_id, chain_id) DO UPDATE SET signed = excluded.signed, caller = excluded.caller
+         WHERE caller IS excluded.caller OR caller IS NULL OR NOT $5
+         RETURNING id",
+    )
+    .bind(chain_id(valid.chain))
+    .bind(valid.payment.0.to_vec())
+    .bind(valid.signed.to_vec())
+    .bind(valid.caller.clone())
+    .bind(*is_exclusive)
+    .fetch_optional(&mut *connection)?;
+    let Some(row) = row else { return Ok(false) };
+    let id = row.number("id")?;
+    if id.is_multiple_of(AT_A_TIME) {
+        query("DELETE FROM called_valid WHERE id <= $1")
+            .bind(bound(id.saturating_sub(MOST)))
+            .execute(connection)?;
+    }
+    Ok(true)
 }

@@ -14,7 +14,7 @@ use salt402_protocol::{B256, RequestDigest, Settlement};
 use salt402_store::{
     CalledValid, ClaimLimits, ClaimResult, Elsewhere, ExposureLimit, GasBudgets, GasCost, NewClaim,
     NewSettlement, NewUse, Options, Outcome, PlacedPayment, SettlementClaim, SettlementOutcome, Store,
-    StoreError, StoredOutcome, Told, backup, restore,
+    StoreError, StoredOutcome, Told, ValidCall, backup, restore,
 };
 use support::{CHAIN, Fixture, TestBlock, child, genesis, id, new_claim, options, transaction};
 
@@ -420,7 +420,9 @@ async fn what_may_have_been_told_since_the_backup_is_told_to_nobody() {
     let key = Some(B256::repeat_byte(7));
     assert_eq!(tell(&fixture.store, 1, key).await, Told::Now);
     let valid = CalledValid { chain: CHAIN, payment: id(9), signed: B256::ZERO, caller: None };
-    assert!(fixture.store.call_valid(valid, false).await.unwrap());
+    assert!(
+        fixture.store.call_valid(vec![ValidCall { valid, is_exclusive: false }]).await.unwrap() == [true]
+    );
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.db");
     backup(&database(&fixture), &copy, quiet).await.unwrap();

@@ -8,7 +8,7 @@ use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
 use salt402_store::{
     CalledValid, ClaimResult, Elsewhere, GasBudget, GasBudgets, GasCost, IncidentKind, NewSettlement,
     Recorded, SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot,
-    SlotMined, SlotState, SlotTransaction, Told,
+    SlotMined, SlotState, SlotTransaction, Told, ValidCall,
 };
 
 use crate::support::{CHAIN, Fixture, child, genesis, id, transaction};
@@ -516,22 +516,31 @@ fn valid(payment: u64, caller: Option<&str>) -> CalledValid {
     CalledValid { chain: CHAIN, payment, signed, caller: caller.map(str::to_owned) }
 }
 
+async fn call(fixture: &Fixture, valid: CalledValid, is_exclusive: bool) -> bool {
+    fixture.store.call_valid(vec![ValidCall { valid, is_exclusive }]).await.unwrap() == [true]
+}
+
 #[tokio::test]
 async fn what_was_called_valid_is_known_after_a_restart_and_is_one_callers_where_it_must_be() {
     let mut fixture = Fixture::new().await;
-    assert!(fixture.store.call_valid(valid(1, Some("shop")), true).await.unwrap());
+    assert!(call(&fixture, valid(1, Some("shop")), true).await);
     fixture.reopen().await;
     let known = async || fixture.store.called_valid(CHAIN, id(1)).await.unwrap();
     assert_eq!(known().await, Some(valid(1, Some("shop"))));
     assert_eq!(fixture.store.called_valid(CHAIN, id(2)).await.unwrap(), None);
     for other in [Some("blog"), None] {
-        assert!(!fixture.store.call_valid(valid(1, other), true).await.unwrap());
+        assert!(!call(&fixture, valid(1, other), true).await);
     }
     assert_eq!(known().await, Some(valid(1, Some("shop"))));
     // Under `exact` nobody says what is charged, and the payer may have signed another one with this nonce.
     let other = CalledValid { signed: B256::repeat_byte(8), ..valid(1, Some("blog")) };
-    assert!(fixture.store.call_valid(other.clone(), false).await.unwrap());
+    assert!(call(&fixture, other.clone(), false).await);
     assert_eq!(known().await, Some(other));
+    // Of many at once each has its own answer, also where two of them are one payment.
+    let many = [(valid(5, Some("shop")), true), (valid(5, Some("blog")), true), (valid(6, None), true)];
+    let many = many.map(|(valid, is_exclusive)| ValidCall { valid, is_exclusive });
+    assert_eq!(fixture.store.call_valid(many.into()).await.unwrap(), [true, false, true]);
+    assert_eq!(fixture.store.called_valid(CHAIN, id(5)).await.unwrap(), Some(valid(5, Some("shop"))));
 }
 
 /// Whoever has money can sign without end.
@@ -539,7 +548,7 @@ async fn what_was_called_valid_is_known_after_a_restart_and_is_one_callers_where
 async fn of_what_was_called_valid_the_oldest_is_forgotten() {
     let fixture = Fixture::new().await;
     for payment in 1..=3 {
-        assert!(fixture.store.call_valid(valid(payment, None), false).await.unwrap());
+        assert!(call(&fixture, valid(payment, None), false).await);
     }
     let raw = rusqlite::Connection::open(support::options(&fixture.directory).path).unwrap();
     // Three of 200,000 and more: the oldest that is kept, one below it, and the last before some are deleted.
@@ -548,7 +557,7 @@ async fn of_what_was_called_valid_the_oldest_is_forgotten() {
         raw.execute("UPDATE called_valid SET id = ?1 WHERE payment_id = ?2", (place, payment.as_slice()))
             .unwrap();
     }
-    assert!(fixture.store.call_valid(valid(4, None), false).await.unwrap());
+    assert!(call(&fixture, valid(4, None), false).await);
     let mut known = Vec::new();
     for payment in 1..=4 {
         known.push(fixture.store.called_valid(CHAIN, id(payment)).await.unwrap().is_some());
