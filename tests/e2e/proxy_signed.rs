@@ -100,6 +100,20 @@ async fn a_signature_pays(proxy: fn(&Path, &str, u16) -> Proxy) {
     assert_eq!(answer.status, StatusCode::OK);
     assert!(names.iter().all(|name| !answer.headers.contains_key(*name)), "{:?}", answer.headers);
     assert_eq!((files.served(), stand.paid(&stand.wrapped).await), (1, PRICE));
+
+    // Whoever leaves the quote's id out is told where it goes, and pays with what it signed.
+    let offer = required(&ask(&stand, &paid, &[]).await);
+    let mut nameless = offer.clone();
+    let id = nameless["accepts"][0]["extra"].as_object_mut().unwrap().remove("quoteId").unwrap();
+    let unnamed = sign(&payer, &stand.wrapped, &nameless, 3);
+    let beside = [("payment-signature", unnamed.as_str()), ("x-payment-quote", id.as_str().unwrap())];
+    let told = ask(&stand, &paid, &beside).await;
+    required(&told);
+    assert!(told.body.contains("accepted.extra") && !told.body.contains("X-Payment-Quote:"), "{}", told.body);
+    let named = sign(&payer, &stand.wrapped, &offer, 3);
+    let answer = ask(&stand, &paid, &[("payment-signature", &named)]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!((files.served(), stand.paid(&stand.wrapped).await), (2, 2 * PRICE));
 }
 
 fn is_used(answer: &Answer) {

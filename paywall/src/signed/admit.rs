@@ -131,15 +131,22 @@ impl<'a> Signed<'a> {
         // Where an answer may be given once alone, whoever comes first is served, and only the quote id tells the payer from others.
         // What a balance is bought with names its account, and its key is told to its payer alone.
         if quote.is_none() && seller.needs_quote && order.credit.is_none() {
-            let detail = "send the quoteId of the 402 with it: in the accepted offer's extra, as it came; where no offer is sent back (x402 \
-                          version 1, X-Payment-Signature), in X-Payment-Quote";
-            return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
+            return Ok(Err(Problem::new(Code::SignatureRefused, where_the_quote_goes(header))));
         }
         let amount = Amount(accepted.amount());
         let asked = way.offered(scheme, seller.chain, seller.payee, amount, quote.clone());
         let question = header.question(&asked).map_err(|error| malformed(error.to_string()))?;
         let (nonce, payer) = read(&question).map_err(|problem| malformed(problem.detail))?;
         Ok(Ok(Self { header, question: question.into(), nonce, payer, amount, quote, scheme }))
+    }
+}
+
+/// Where a client sends the quote's id, where it is needed. `PAYMENT-SIGNATURE` has a place of its own, and no other is read.
+fn where_the_quote_goes(header: &SignedHeader) -> &'static str {
+    if header.is_named_here() {
+        "send the quoteId of the 402 with it, in the header X-Payment-Quote: what was signed stays good"
+    } else {
+        "send the quoteId of the 402 with it, in accepted.extra of PAYMENT-SIGNATURE as it came in the offer: what was signed stays good"
     }
 }
 

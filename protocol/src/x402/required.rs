@@ -217,6 +217,11 @@ impl SignedHeader {
         Ok(Self { payload, is_named_here: true })
     }
 
+    /// Whether what was accepted was named here, in its payer's place: of another dialect, whose headers say less.
+    pub fn is_named_here(&self) -> bool {
+        self.is_named_here
+    }
+
     /// Which way to pay was accepted, as the payer says.
     ///
     /// # Errors

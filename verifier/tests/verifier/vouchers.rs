@@ -142,7 +142,7 @@ async fn a_claim_that_is_charged_afterwards_says_how_soon_its_payer_can_leave() 
         let accepted = shop.verifier.verify(&request).await.unwrap();
         let Verdict::Accepted { claim: Some(claim), .. } = accepted else { panic!("{accepted:?}") };
         assert_eq!(
-            (claim.exit_delay_s, claim.within()),
+            (claim.exit_delay_s, claim.within(claim.claimed_at_ms)),
             (exit_delay_s, exit_delay_s.map(|_| Duration::from_secs(450)))
         );
     }
