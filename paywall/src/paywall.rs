@@ -104,8 +104,18 @@ impl Paywall {
             );
             return self.offer(order, presented, problem).await.map(Decision::Unpaid);
         };
+        let moved = matches!(proof, Proof::Transaction { .. } | Proof::Nonce(_));
         match self.admit(order, presented, proof).await? {
             Ok(granted) => Ok(Decision::Granted(granted)),
+            // The payee may have what moved, though it pays for nothing: nobody is led to pay the whole price besides.
+            Err(mut refused)
+                if moved && matches!(refused.code, Code::InsufficientPayment | Code::WrongAsset) =>
+            {
+                refused.detail.push_str(
+                    ": if it was for this request, ask the server's operator to give it back; ask without it for a new price",
+                );
+                Err(refused)
+            }
             Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
         }
     }

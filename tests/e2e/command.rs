@@ -188,7 +188,9 @@ async fn pay_pays_in_a_token_where_that_is_asked() {
     // A payment in the native coin for the same reference is not what was asked.
     let native = stack.quote(&inference("in coins")).await;
     let proof = stack.payer().pay(&native).await;
-    assert_eq!(stack.infer_with(&inference("in coins"), proof).await.code(), "wrong_asset");
+    let told = stack.infer_with(&inference("in coins"), proof).await;
+    assert_eq!(told.code(), "wrong_asset");
+    assert!(!told.headers.contains_key("x-payment-details"), "its payee has the coins");
 }
 
 #[tokio::test(flavor = "multi_thread")]
