@@ -90,10 +90,12 @@ pub fn refuse_paid(paths: &mut Paths, codes: &[Code]) {
     refuse(paths, codes);
     for operation in operations(paths) {
         let Some(RefOr::T(unpaid)) = operation.responses.responses.get_mut("402") else { continue };
-        // What only time stands in the way of comes as a problem without details: nobody is led to pay twice.
+        // Where only time is missing, or money may have moved, it is a problem without details: nobody is led to pay twice.
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("PaymentProblem"))).build();
         unpaid.content.insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
-        let details = text_header("PaymentDetails as one line of ASCII JSON, unless only time is missing.");
+        let details = text_header(
+            "PaymentDetails as one line of ASCII JSON, unless only time is missing or money may have moved.",
+        );
         unpaid.headers.insert("X-Payment-Details".to_owned(), RefOr::T(details));
         unpaid.headers.insert("Vary".to_owned(), RefOr::T(text_header("The payment headers.")));
     }
