@@ -107,7 +107,10 @@ pub(crate) async fn walk<S: Sale>(
     let (reading, reservation) = understand(gateway, request, read).await?;
     let priced = match reading {
         Reading::Sold(priced) => *priced,
-        Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, dialect, reservation).await,
+        // What is sold does not carry the room that this needs.
+        Reading::Unsold(unsold) => {
+            return Box::pin(redeem(gateway, *unsold, &presented, dialect, reservation)).await;
+        }
     };
     let presented = presented.beginning_at(priced.begins());
     let unsold = unkept(gateway).or_else(|| priced.unsold(gateway));

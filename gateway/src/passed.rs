@@ -134,7 +134,8 @@ pub(crate) async fn stream(
     let _place = upstream.enter().await;
     let question = Question::begin(&circuits, &passed.name);
     let streamed = async {
-        let mut passing = question.ask(|| upstream.pass(&asked)).await?;
+        // Boxed, so that the stream does not hold what only its beginning needs.
+        let mut passing = Box::pin(question.ask(|| upstream.pass(&asked))).await?;
         if let Some(meter) = &meter {
             meter.taken_on();
         }

@@ -114,7 +114,7 @@ impl Executions {
     {
         let payment = purchase.payment.payment_id;
         let whole = |this: Self, _| {
-            let run = run();
+            let run = Box::pin(run());
             async move { this.whole(purchase, run).await }
         };
         self.follow(payment, whole)?.given().await
@@ -131,13 +131,16 @@ impl Executions {
     {
         let payment = purchase.payment.payment_id;
         let stream = |this: Self, recording: Arc<Recording>| {
-            let run = run(Recorder::new(Arc::clone(&recording)));
+            let run = Box::pin(run(Recorder::new(Arc::clone(&recording))));
             async move { this.streamed(purchase, recording, run).await }
         };
         self.follow(payment, stream)?.given().await
     }
 
     /// A reader of the run under way, or of a new one.
+    ///
+    /// Futures are boxed here and where they are given: one that is moved into another is in it twice, as what was given and
+    /// as what is awaited, and each stream holds all of it.
     fn follow<F>(
         &self,
         payment: PaymentId,
@@ -157,7 +160,7 @@ impl Executions {
         entry.insert(Arc::clone(&recording));
         let leaving =
             Leaving { running: Arc::clone(&self.running), payment, recording: Arc::clone(&recording) };
-        let run = run(self.clone(), recording);
+        let run = Box::pin(run(self.clone(), recording));
         self.tasks.spawn(async move {
             let ending = run.await.unwrap_or_else(Ending::Failed);
             leaving.recording.end(ending);

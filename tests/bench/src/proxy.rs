@@ -3,7 +3,7 @@
 //! Both keep their connections to the server and have a worker a core. They are measured in turns, so that what else the
 //! machine does falls on both.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,13 +46,17 @@ const LOADS: [Load; 3] = [
     },
 ];
 
-/// A process that ends with this.
-struct Running(Child);
+/// nginx, which ends with this.
+struct Running {
+    child: Child,
+    config: PathBuf,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // Killed, it would leave its workers behind.
+        let _ = Command::new("nginx").arg("-c").arg(&self.config).args(["-s", "stop"]).status();
+        let _ = self.child.wait();
     }
 }
 
@@ -247,7 +251,7 @@ async fn nginx(folder: &Path, origin: &str) -> anyhow::Result<(Running, String)>
         .stderr(Stdio::null())
         .spawn()
         .context("nginx: install Debian's package nginx-light, and have /usr/sbin in PATH")?;
-    let (running, host) = (Running(child), format!("127.0.0.1:{port}"));
+    let (running, host) = (Running { child, config: file }, format!("127.0.0.1:{port}"));
     for _ in 0..200 {
         if TcpStream::connect(&host).await.is_ok() {
             return Ok((running, host));

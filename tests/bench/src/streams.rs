@@ -18,7 +18,8 @@ use crate::paid::{CHAT, chat, open_channels, shop, vouchers};
 const STREAMS: usize = 1_000;
 /// Ten seconds of them.
 const TOKENS: usize = 200;
-const CHANNELS: usize = 50;
+/// Vouchers of one channel come in their order, and streams in any: each has a channel of its own.
+const CHANNELS: usize = STREAMS;
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let model = ModelServer::start(TOKENS).await?;
