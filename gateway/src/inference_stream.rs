@@ -88,7 +88,10 @@ pub(crate) async fn run(
         "max_tokens": tokens,
         "stream": true,
     });
-    if meter.is_some() {
+    let running_usage = meter.is_some() && model.server.tells_running_usage(1);
+    if running_usage {
+        body["stream_options"] = json!({ "include_usage": true, "continuous_usage_stats": true });
+    } else if meter.is_some() {
         body["stream_options"] = json!({ "include_usage": true });
     }
     if let Some(temperature) = temperature {
@@ -101,6 +104,7 @@ pub(crate) async fn run(
         body,
         streamed: true,
         strips_usage: true,
+        running_usage,
         tells_cost: false,
         payer,
         hurried,

@@ -94,6 +94,7 @@ fn passed_on(passed: &Passed, payer: Address, tells_cost: bool) -> PassedOn {
         body: passed.body.clone(),
         streamed: passed.streamed,
         strips_usage: passed.strips_usage,
+        running_usage: passed.running_usage,
         tells_cost,
         payer: Some(payer),
         hurried: passed.hurried,

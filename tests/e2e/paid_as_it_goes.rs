@@ -227,6 +227,48 @@ async fn a_stream_that_nobody_pays_on_for_ends_and_costs_what_was_given() {
     comes_to(&stack, &channel, [1002 + MOST, 1002 + 1001, 0]).await;
 }
 
+/// A stream that tells in each event how many tokens it has written.
+fn counting(stack: &Stack) -> StreamScript {
+    let script = stack.upstream.script_stream();
+    for (text, tokens) in [("one", 1), ("two three four", 4), ("five six", 6)] {
+        let choices = json!([{ "index": 0, "delta": { "content": text }, "finish_reason": null }]);
+        let usage = json!({ "prompt_tokens": 3, "completion_tokens": tokens, "total_tokens": 3 + tokens });
+        script.write(format!("data: {}\n\n", json!({ "choices": choices, "usage": usage })));
+    }
+    script
+}
+
+/// A piece of what vLLM streams may be several tokens. It is asked to tell with each how many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn pieces_of_several_tokens_are_charged_as_the_server_counts_them_on_the_way() {
+    let with_vllm = options("voucher_wait_s = 1");
+    let model = format!("{}\nserver = \"vllm\"", with_vllm.model);
+    let mut stack = Stack::start_with(SALT402, StackOptions { model, ..with_vllm }).await;
+    let channel = opened(&mut stack, Asset::Native, DEPOSIT, 1).await;
+    let _script = counting(&stack);
+    let mut response = begun(&stack, &chat("counted"), &channel.proof(1004)).await;
+    let (text, said) = paused(&mut response).await;
+    assert!(text.contains("four") && !text.contains("five"), "{text}");
+    assert!(text.contains("\"usage\":null") && !text.contains("completion_tokens"), "{text}");
+    assert_eq!((&said["charged"], &said["requiredCumulative"]), (&json!("1004"), &json!("1006")));
+    let options = json!({ "include_usage": true, "continuous_usage_stats": true });
+    assert_eq!(stack.upstream.last().body["stream_options"], options);
+    let text = rest(response).await;
+    assert_eq!(told(&text, "payment-receipt")["charged"], "1004", "{text}");
+    comes_to(&stack, &channel, [1004, 1004, 0]).await;
+
+    // `/v1/inference/stream` has events of its own.
+    let _script = counting(&stack);
+    let body = json!({ "model": "counted", "prompt": "counted", "max_tokens": 20 });
+    let mut response = ask(&stack, "/v1/inference/stream", &body, &channel.proof(2008)).await;
+    let (text, said) = paused(&mut response).await;
+    assert!(text.contains("four") && !text.contains("five"), "{text}");
+    assert_eq!(said["charged"], "1004");
+    assert_eq!(stack.upstream.last().body["stream_options"], options);
+    drop(rest(response).await);
+    comes_to(&stack, &channel, [2008, 2008, 0]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_given_of_a_stream_is_charged_after_a_kill_and_given_again() {
     let mut stack = Stack::start_with(SALT402, options("")).await;

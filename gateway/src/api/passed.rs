@@ -6,7 +6,7 @@ use salt402_protocol::{Amount, Code, Problem, U256};
 
 use crate::api::json::{Json, Object};
 use crate::api::members::Fault;
-use crate::api::reading::{Asked, readings};
+use crate::api::reading::{Asked, ask_for_usage, readings};
 use crate::api::{chat, completions, embeddings, images, messages, rerank, responses};
 use crate::catalogue::{Catalogue, Model};
 use crate::kinds::{Api, Server, invalid};
@@ -31,6 +31,8 @@ pub struct Passed {
     pub streamed: bool,
     /// Whether the client did not ask for the usage that the stream will tell.
     pub strips_usage: bool,
+    /// Whether each event will tell what was used up to there, for us alone.
+    pub running_usage: bool,
     /// What it reads and writes at most, as it is priced.
     pub of: Quantities,
     /// What that costs. `None` if it is not sold now.
@@ -140,6 +142,13 @@ impl Passed {
         if let Some((_, size)) = of.made.as_ref().filter(|(_, size)| !size.is_empty()) {
             object.set("size", size.as_str());
         }
+        let running_usage = asked.streamed
+            && model.by_use
+            && model.server.tells_running_usage(asked.choices)
+            && matches!(api, Api::Chat | Api::Completions);
+        if running_usage {
+            ask_for_usage(&mut object, true);
+        }
         let body = Json::Object(object).written().map_err(|error| {
             tracing::error!(%error, "a body could not be written");
             Problem::new(Code::Internal, "the body could not be written anew")
@@ -152,6 +161,7 @@ impl Passed {
             body: body.into(),
             streamed: asked.streamed,
             strips_usage: asked.strips_usage,
+            running_usage,
             of,
             cost: cost.ok(),
             order: order.clone(),

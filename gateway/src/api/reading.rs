@@ -131,11 +131,19 @@ pub(super) fn take_stream(object: &mut Object) -> Result<(bool, bool), Fault> {
     }
     object.set("stream", streamed);
     if streamed {
-        let mut options = Object::default();
-        options.set("include_usage", true);
-        object.set("stream_options", options);
+        ask_for_usage(object, false);
     }
     Ok((streamed, streamed && !asked))
+}
+
+/// Has a stream tell its usage at its end, or in each event: what was used up to there.
+pub(super) fn ask_for_usage(object: &mut Object, running: bool) {
+    let mut options = Object::default();
+    options.set("include_usage", true);
+    if running {
+        options.set("continuous_usage_stats", true);
+    }
+    object.set("stream_options", options);
 }
 
 /// The object that a value must be.

@@ -17,6 +17,7 @@ pub(crate) mod openai;
 pub(crate) mod passing;
 pub(crate) mod payload;
 mod pool;
+mod running_usage;
 pub(crate) mod tokens;
 pub(crate) mod transport;
 pub(crate) mod usage;
@@ -149,6 +150,7 @@ impl Upstream {
             body,
             streamed: false,
             strips_usage: false,
+            running_usage: false,
             tells_cost: false,
             payer: None,
             hurried: false,

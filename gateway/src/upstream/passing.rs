@@ -32,6 +32,8 @@ pub(crate) struct PassedOn {
     pub(crate) streamed: bool,
     /// Whether the usage is taken out of the stream.
     pub(crate) strips_usage: bool,
+    /// Whether each event tells what was used up to there, for us alone.
+    pub(crate) running_usage: bool,
     /// Whether the usage that the client asked for is given with its cost, at the end.
     pub(crate) tells_cost: bool,
     /// Who has paid. `None` for the gateway's own questions.
@@ -106,12 +108,13 @@ impl Passing {
     }
 
     fn new(asked: &PassedOn, source: Source, is_stream: bool, encoding: Option<String>) -> Self {
-        let beside =
-            Some(Beside::new(asked.api, is_stream, asked.strips_usage).holding_usage(asked.tells_cost));
+        let beside = Beside::new(asked.api, is_stream, asked.strips_usage)
+            .holding_usage(asked.tells_cost)
+            .keeping_running_usage(asked.running_usage);
         Self {
             api: asked.api,
             source,
-            beside,
+            beside: Some(beside),
             ready: VecDeque::new(),
             given: (None, 0),
             last: Vec::new(),

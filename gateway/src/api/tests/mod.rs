@@ -59,12 +59,20 @@ fn catalogue(model: Model) -> Catalogue {
 }
 
 fn understand(server: Server, api: Api, body: &str) -> Result<PassedReading, Problem> {
-    let catalogue = catalogue(model(server));
+    understand_of(model(server), api, body)
+}
+
+fn understand_of(model: Model, api: Api, body: &str) -> Result<PassedReading, Problem> {
+    let catalogue = catalogue(model);
     Passed::understand(api, None, &catalogue, "POST".into(), api.path().into(), body.as_bytes())
 }
 
 fn sold(server: Server, api: Api, body: &Value) -> Passed {
-    match understand(server, api, &body.to_string()) {
+    sold_of(model(server), api, body)
+}
+
+fn sold_of(model: Model, api: Api, body: &Value) -> Passed {
+    match understand_of(model, api, &body.to_string()) {
         Ok(PassedReading::Sold(passed)) => *passed,
         other => panic!("{body}: {other:?}"),
     }

@@ -319,6 +319,19 @@ fn g3_the_usage_of_a_stream_is_asked_for_in_any_case() {
             (&json!(true), &json!({"include_usage": true}))
         );
     }
+    // vLLM tells it on the way, where what is used is charged and one answer is written.
+    for (server, by_use, members, running) in [
+        (Server::Vllm, true, json!({"stream": true}), true),
+        (Server::Vllm, true, json!({"stream": true, "n": 2}), false),
+        (Server::Vllm, true, json!({"stream": false}), false),
+        (Server::Vllm, false, json!({"stream": true}), false),
+        (Server::Any, true, json!({"stream": true}), false),
+    ] {
+        let passed = sold_of(Model { by_use, ..model(server) }, Api::Chat, &chat(members));
+        let sent: Value = serde_json::from_slice(&passed.body).unwrap();
+        let asked = &sent["stream_options"]["continuous_usage_stats"];
+        assert_eq!((passed.running_usage, asked == &json!(true)), (running, running));
+    }
     let whole = sold(Server::Any, Api::Chat, &chat(json!({"stream": false})));
     assert!(!whole.streamed && !whole.strips_usage);
     never(Api::Chat, &chat(json!({"stream_options": {"include_usage": true}})), "stream_options");

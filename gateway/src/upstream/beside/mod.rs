@@ -15,6 +15,7 @@ use crate::kinds::Api;
 use crate::upstream::events::{Event, Events, LONGEST_EVENT};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::note::{self, Note};
+use crate::upstream::running_usage;
 use crate::upstream::usage::Counts;
 use crate::upstream::wire;
 
@@ -32,6 +33,8 @@ pub struct Beside {
     holds_usage: bool,
     /// Whether events that tell what was counted are held back until the end, to be given with the cost.
     tells_cost: bool,
+    /// Whether the usage of events that bring a piece of the answer is for us alone.
+    keeps_running_usage: bool,
     form: Form,
     usage: Counts,
     error: Option<UpstreamError>,
@@ -112,6 +115,7 @@ impl Beside {
             strips_usage,
             holds_usage: false,
             tells_cost: false,
+            keeps_running_usage: false,
             form,
             usage: Counts::default(),
             error: None,
@@ -126,7 +130,15 @@ impl Beside {
         self
     }
 
-    /// Reads a piece. Returns what the client gets now: bytes as they came.
+    /// The same, where each event tells what was used up to there, because the gateway asked for it: the client gets `null` in its
+    /// place, as it does from OpenAI.
+    #[must_use]
+    pub(crate) fn keeping_running_usage(mut self, keeps: bool) -> Self {
+        self.keeps_running_usage = keeps;
+        self
+    }
+
+    /// Reads a piece. Returns what the client gets now: bytes as they came, but for a usage that only the gateway asked for.
     pub fn push(&mut self, piece: Bytes) -> Vec<Bytes> {
         self.read(piece).into_iter().map(|passed| passed.bytes).collect()
     }
@@ -213,7 +225,8 @@ impl Beside {
                 Ok(Verdict::Passes) => {
                     let held = progress.held.take();
                     let (counts, pieces) = (self.usage.ended(), progress.pieces);
-                    let raw = held.into_iter().chain(event.raw);
+                    let without = self.keeps_running_usage.then(|| running_usage::without(&event)).flatten();
+                    let raw = held.into_iter().chain(without.map_or(event.raw, |raw| vec![raw]));
                     passed.extend(raw.map(|bytes| Passed { bytes, counts, pieces }));
                 }
                 Ok(Verdict::Stripped) => progress.usage = event.data,
@@ -242,7 +255,11 @@ impl Beside {
                     &mut self.usage,
                 ) {
                     Ok(Verdict::Stripped) => progress.usage = event.data,
-                    Ok(_) => last = Some(event.raw.concat()),
+                    Ok(_) => {
+                        let without =
+                            self.keeps_running_usage.then(|| running_usage::without(&event)).flatten();
+                        last = Some(without.map_or_else(|| event.raw.concat(), |raw| raw.to_vec()));
+                    }
                     Err(error) => self.error = Some(error),
                 },
             }
