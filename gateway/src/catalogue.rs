@@ -18,6 +18,8 @@ pub struct Model {
     pub price: Price,
     /// Whether whoever authorizes a ceiling is charged what was used.
     pub by_use: bool,
+    /// Whether vLLM is asked to count with every event of a stream that is charged so.
+    pub continuous_usage: bool,
     /// Conditions that change what it costs, in their order.
     pub adjustments: Arc<[Adjustment]>,
     /// What a dollar buys, if its prices are in dollars.
@@ -53,6 +55,12 @@ impl Model {
     /// If it has no price.
     pub fn cost(&self, name: &str, of: &Quantities) -> Result<Cost, Unpriced> {
         Cost::of(name, &self.price, &self.adjustments, self.rate.as_deref(), of, now())
+    }
+
+    /// Whether its server can be asked to tell with each event of a stream what was used up to there. Of several answers each has a count
+    /// of its own, and nothing tells their sum.
+    pub(crate) fn tells_continuous_usage(&self, choices: u64) -> bool {
+        self.continuous_usage && self.server == Server::Vllm && choices == 1
     }
 
     /// Whether it is sold by `POST /v1/inference`.

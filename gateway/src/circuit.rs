@@ -347,6 +347,7 @@ mod tests {
             description: String::new(),
             price: Price { per_request: one, ..Price::default() },
             by_use: false,
+            continuous_usage: true,
             adjustments: [].into(),
             rate: None,
             image_size: None,

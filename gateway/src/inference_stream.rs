@@ -88,8 +88,8 @@ pub(crate) async fn run(
         "max_tokens": tokens,
         "stream": true,
     });
-    let running_usage = meter.is_some() && model.server.tells_running_usage(1);
-    if running_usage {
+    let continuous_usage = meter.is_some() && model.tells_continuous_usage(1);
+    if continuous_usage {
         body["stream_options"] = json!({ "include_usage": true, "continuous_usage_stats": true });
     } else if meter.is_some() {
         body["stream_options"] = json!({ "include_usage": true });
@@ -104,7 +104,7 @@ pub(crate) async fn run(
         body,
         streamed: true,
         strips_usage: true,
-        running_usage,
+        continuous_usage,
         tells_cost: false,
         payer,
         hurried,

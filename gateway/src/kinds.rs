@@ -108,12 +108,6 @@ impl Server {
     /// All kinds that have a name.
     pub const NAMED: [Self; 4] = [Self::LlamaCpp, Self::Vllm, Self::Ollama, Self::OpenAi];
 
-    /// Whether its streams can tell with each event what was used up to there. Of several answers, each has a count of its own, and
-    /// nothing tells their sum.
-    pub(crate) const fn tells_running_usage(self, choices: u64) -> bool {
-        matches!(self, Self::Vllm) && choices == 1
-    }
-
     /// The word of the configuration.
     pub const fn name(self) -> &'static str {
         match self {

@@ -88,14 +88,15 @@ pub(crate) fn least(cost: &Cost, model: &Model, of: &Quantities) -> Option<Amoun
     cost.of_used(&model.price, of, &used).map(|least| least.min(cost.amount))
 }
 
-fn passed_on(passed: &Passed, payer: Address, tells_cost: bool) -> PassedOn {
+fn passed_on(passed: &Passed, payer: Address, metered: bool) -> PassedOn {
+    let counting = passed.counting.as_ref().filter(|_| metered);
     PassedOn {
         api: passed.api,
-        body: passed.body.clone(),
+        body: counting.unwrap_or(&passed.body).clone(),
         streamed: passed.streamed,
         strips_usage: passed.strips_usage,
-        running_usage: passed.running_usage,
-        tells_cost,
+        continuous_usage: counting.is_some(),
+        tells_cost: metered,
         payer: Some(payer),
         hurried: passed.hurried,
     }

@@ -68,6 +68,10 @@ pub(super) struct ModelConfig {
     /// ceiling (`payment.signatures.upto`); other payments are charged as they were made.
     #[serde(default)]
     charge: ChargeConfig,
+    /// Whether vLLM is asked to count with every event of a stream that is charged what it used. It counts reasoning anew each time:
+    /// say false where a reasoning parser reads long answers, or where a proxy before it refuses `continuous_usage_stats`.
+    #[serde(default = "continuous_usage")]
+    continuous_usage: bool,
     /// The least that any request costs. Left out: 0.
     #[serde(default)]
     minimum_price: Option<String>,
@@ -126,6 +130,9 @@ pub(super) struct ModelConfig {
     queue: usize,
 }
 
+fn continuous_usage() -> bool {
+    true
+}
 fn default_tokens() -> u32 {
     512
 }
@@ -235,6 +242,7 @@ impl ModelConfig {
             description: self.description.clone(),
             price,
             by_use: self.charge == ChargeConfig::Used,
+            continuous_usage: self.continuous_usage,
             adjustments: self.adjustments(name)?.into(),
             rate: rate.filter(|_| currency == Currency::Usd).cloned(),
             image_size: self.image_size.clone(),

@@ -27,12 +27,12 @@ pub struct Passed {
     pub model: Model,
     /// What the model server is sent.
     pub body: Bytes,
+    /// The same, which has each event of a stream tell what was used up to there: for whoever is charged what is used.
+    pub counting: Option<Bytes>,
     /// Whether the answer is a stream of events.
     pub streamed: bool,
     /// Whether the client did not ask for the usage that the stream will tell.
     pub strips_usage: bool,
-    /// Whether each event will tell what was used up to there, for us alone.
-    pub running_usage: bool,
     /// What it reads and writes at most, as it is priced.
     pub of: Quantities,
     /// What that costs. `None` if it is not sold now.
@@ -142,26 +142,33 @@ impl Passed {
         if let Some((_, size)) = of.made.as_ref().filter(|(_, size)| !size.is_empty()) {
             object.set("size", size.as_str());
         }
-        let running_usage = asked.streamed
-            && model.by_use
-            && model.server.tells_running_usage(asked.choices)
-            && matches!(api, Api::Chat | Api::Completions);
-        if running_usage {
-            ask_for_usage(&mut object, true);
-        }
-        let body = Json::Object(object).written().map_err(|error| {
-            tracing::error!(%error, "a body could not be written");
-            Problem::new(Code::Internal, "the body could not be written anew")
-        })?;
+        let written = |body: &Json| {
+            let body = body.written().map_err(|error| {
+                tracing::error!(%error, "a body could not be written");
+                Problem::new(Code::Internal, "the body could not be written anew")
+            });
+            body.map(Bytes::from)
+        };
+        let mut document = Json::Object(object);
+        let body = written(&document)?;
+        let of_chunks = asked.streamed && matches!(api, Api::Chat | Api::Completions);
+        let counts = of_chunks && model.by_use && model.tells_continuous_usage(asked.choices);
+        let counting = match &mut document {
+            Json::Object(object) if counts => {
+                ask_for_usage(object, true);
+                Some(written(&document)?)
+            }
+            _ => None,
+        };
         let order = order(words(description, &of), price);
         let request = Self {
             api,
             name,
             model,
-            body: body.into(),
+            body,
+            counting,
             streamed: asked.streamed,
             strips_usage: asked.strips_usage,
-            running_usage,
             of,
             cost: cost.ok(),
             order: order.clone(),

@@ -146,7 +146,7 @@ mod tests {
             body: body.to_string().into(),
             streamed,
             strips_usage: false,
-            running_usage: false,
+            continuous_usage: false,
             tells_cost: false,
             payer: None,
             hurried: false,

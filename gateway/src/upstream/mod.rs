@@ -5,6 +5,7 @@ mod answer;
 pub(crate) mod beside;
 pub(crate) mod completion;
 mod connection;
+mod continuous_usage;
 pub(crate) mod cost;
 mod demo;
 mod demo_api;
@@ -17,7 +18,6 @@ pub(crate) mod openai;
 pub(crate) mod passing;
 pub(crate) mod payload;
 mod pool;
-mod running_usage;
 pub(crate) mod tokens;
 pub(crate) mod transport;
 pub(crate) mod usage;
@@ -150,7 +150,7 @@ impl Upstream {
             body,
             streamed: false,
             strips_usage: false,
-            running_usage: false,
+            continuous_usage: false,
             tells_cost: false,
             payer: None,
             hurried: false,

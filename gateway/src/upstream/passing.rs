@@ -33,7 +33,7 @@ pub(crate) struct PassedOn {
     /// Whether the usage is taken out of the stream.
     pub(crate) strips_usage: bool,
     /// Whether each event tells what was used up to there, for us alone.
-    pub(crate) running_usage: bool,
+    pub(crate) continuous_usage: bool,
     /// Whether the usage that the client asked for is given with its cost, at the end.
     pub(crate) tells_cost: bool,
     /// Who has paid. `None` for the gateway's own questions.
@@ -110,7 +110,7 @@ impl Passing {
     fn new(asked: &PassedOn, source: Source, is_stream: bool, encoding: Option<String>) -> Self {
         let beside = Beside::new(asked.api, is_stream, asked.strips_usage)
             .holding_usage(asked.tells_cost)
-            .keeping_running_usage(asked.running_usage);
+            .keeping_continuous_usage(asked.continuous_usage);
         Self {
             api: asked.api,
             source,

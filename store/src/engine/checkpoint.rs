@@ -35,10 +35,6 @@ pub(crate) struct Checkpointer {
 /// messages.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// If no more bytes than this came during a checkpoint, the next copies its own within milliseconds, and the writer is stopped for
-/// it long before the log has its longest length.
-const SHORT_PAUSE: u64 = 4 << 20;
-
 /// How far a checkpoint came.
 struct Progress {
     complete: bool,
@@ -81,22 +77,14 @@ impl Checkpointer {
     }
 
     /// Returns whether the whole log is in the database.
-    ///
-    /// A commit starts the log at its beginning only after a checkpoint that copied everything. Under steady writing that
-    /// never happens: the log would grow without end, and to make a file longer takes half as long again as to write into what
-    /// is there. So the writer waits during the last checkpoint, which has little to copy.
     async fn checkpoint(&mut self) -> bool {
-        let first = self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
-        if first.length <= self.idle_length / 2 {
-            return first.complete;
+        let progress = self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
+        if progress.length <= self.limit {
+            return progress.complete;
         }
-        if first.length <= self.limit {
-            let second = self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
-            // What came during the first is most of what the second copied, and tells how much comes during one.
-            if second.length.saturating_sub(first.length) > SHORT_PAUSE {
-                return second.complete;
-            }
-        }
+        // A commit starts the log at its beginning only after a checkpoint that copied everything. Under steady writing
+        // that never happens, and the log would grow without end. So the writer waits during this checkpoint. Most of
+        // the log is copied already.
         let turn = Arc::clone(&self.turn);
         let _turn = turn.lock().await;
         self.pragma("PRAGMA wal_checkpoint(PASSIVE)").complete

@@ -18,8 +18,7 @@ pub struct Options {
     /// How often the write-ahead log is moved into the database while there are commits.
     pub checkpoint_every: Duration,
     /// The length of the write-ahead log, in bytes, above which a checkpoint stops the writer for about a tenth of a
-    /// second, so that the log can start again. Only steady writing at full speed, as in a back-fill, gets there: under less, it
-    /// starts again before, and the writer is stopped for milliseconds.
+    /// second, so that the log can start again. Only steady writing at full speed, as in a back-fill, gets there.
     pub wal_limit: u64,
     /// The length, in bytes, that the write-ahead log's file may keep when nothing is written and all of it is in the
     /// database. A longer file is shortened.

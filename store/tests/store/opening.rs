@@ -142,33 +142,6 @@ async fn f20_the_log_does_not_grow_without_end_under_steady_writing() {
     assert!(longest < 24 << 20, "the log grew to {longest} bytes");
 }
 
-/// A commit into what the file has already is cheaper than one that makes it longer.
-#[tokio::test(flavor = "multi_thread")]
-async fn under_steady_writing_the_log_starts_again_long_before_its_longest_length() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut options = options(&directory);
-    options.checkpoint_every = Duration::from_millis(10);
-    options.idle_wal_length = 512 << 10;
-    options.wal_limit = 1 << 30;
-    let store = Store::open(options).await.unwrap();
-    // Each waits for its own alone, so that the writer always has work.
-    let writers = (0..8).map(|writer| {
-        let store = store.clone();
-        tokio::spawn(async move {
-            for number in 0..300 {
-                let outcome = salt402_store::Outcome { status: 200, headers: vec![], body: vec![1; 20_000] };
-                store.put_outcome(support::id(writer * 300 + number), outcome).await.unwrap();
-            }
-        })
-    });
-    for writer in writers.collect::<Vec<_>>() {
-        writer.await.unwrap();
-    }
-    let length = std::fs::metadata(directory.path().join("salt402.db-wal")).unwrap().len();
-    // Fifty megabytes and more were written.
-    assert!(length < 16 << 20, "the log grew to {length} bytes");
-}
-
 #[tokio::test]
 async fn a_commit_never_carries_a_checkpoint() {
     let directory = tempfile::tempdir().unwrap();

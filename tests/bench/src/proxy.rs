@@ -55,7 +55,10 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Killed, it would leave its workers behind.
-        let _ = Command::new("nginx").arg("-c").arg(&self.config).args(["-s", "stop"]).status();
+        let stopped = Command::new("nginx").arg("-c").arg(&self.config).args(["-s", "stop"]).status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

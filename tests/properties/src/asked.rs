@@ -28,6 +28,7 @@ pub(crate) fn inference(data: &[u8]) {
         description,
         price,
         by_use: false,
+        continuous_usage: true,
         adjustments: [].into(),
         rate: None,
         image_size: None,

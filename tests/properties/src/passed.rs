@@ -29,6 +29,7 @@ fn catalogue(server: Server) -> Catalogue {
         description: String::new(),
         price,
         by_use: false,
+        continuous_usage: true,
         adjustments: [].into(),
         rate: None,
         image_size: Some("1x1".into()),

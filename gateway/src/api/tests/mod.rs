@@ -38,6 +38,7 @@ fn model(server: Server) -> Model {
             minimum: Amount::ZERO,
         },
         by_use: false,
+        continuous_usage: true,
         adjustments: [].into(),
         rate: None,
         image_size: Some("1x1".into()),

@@ -320,17 +320,28 @@ fn g3_the_usage_of_a_stream_is_asked_for_in_any_case() {
         );
     }
     // vLLM tells it on the way, where what is used is charged and one answer is written.
-    for (server, by_use, members, running) in [
-        (Server::Vllm, true, json!({"stream": true}), true),
-        (Server::Vllm, true, json!({"stream": true, "n": 2}), false),
-        (Server::Vllm, true, json!({"stream": false}), false),
-        (Server::Vllm, false, json!({"stream": true}), false),
-        (Server::Any, true, json!({"stream": true}), false),
+    let streamed = chat(json!({"stream": true}));
+    let completion = json!({"model": "m", "prompt": "a", "stream": true});
+    let message = json!({"model": "m", "messages": [{"role": "user", "content": "a"}], "max_tokens": 9, "stream": true});
+    let vllm = || Model { by_use: true, ..model(Server::Vllm) };
+    for (model, api, body, counts) in [
+        (vllm(), Api::Chat, &streamed, true),
+        (vllm(), Api::Completions, &completion, true),
+        (vllm(), Api::Messages, &message, false),
+        (vllm(), Api::Chat, &chat(json!({"stream": true, "n": 2})), false),
+        (vllm(), Api::Chat, &chat(json!({"stream": false})), false),
+        (Model { continuous_usage: false, ..vllm() }, Api::Chat, &streamed, false),
+        (model(Server::Vllm), Api::Chat, &streamed, false),
+        (Model { by_use: true, ..model(Server::Any) }, Api::Chat, &streamed, false),
     ] {
-        let passed = sold_of(Model { by_use, ..model(server) }, Api::Chat, &chat(members));
-        let sent: Value = serde_json::from_slice(&passed.body).unwrap();
-        let asked = &sent["stream_options"]["continuous_usage_stats"];
-        assert_eq!((passed.running_usage, asked == &json!(true)), (running, running));
+        let passed = sold_of(model, api, body);
+        assert_eq!(passed.counting.is_some(), counts, "{body}");
+        let mut sent: Value = serde_json::from_slice(&passed.body).unwrap();
+        assert!(sent["stream_options"].get("continuous_usage_stats").is_none(), "{sent}");
+        if let Some(counting) = passed.counting {
+            sent["stream_options"]["continuous_usage_stats"] = json!(true);
+            assert_eq!(serde_json::from_slice::<Value>(&counting).unwrap(), sent);
+        }
     }
     let whole = sold(Server::Any, Api::Chat, &chat(json!({"stream": false})));
     assert!(!whole.streamed && !whole.strips_usage);

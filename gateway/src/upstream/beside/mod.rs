@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::kinds::Api;
+use crate::upstream::continuous_usage;
 use crate::upstream::events::{Event, Events, LONGEST_EVENT};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::note::{self, Note};
-use crate::upstream::running_usage;
 use crate::upstream::usage::Counts;
 use crate::upstream::wire;
 
@@ -34,7 +34,7 @@ pub struct Beside {
     /// Whether events that tell what was counted are held back until the end, to be given with the cost.
     tells_cost: bool,
     /// Whether the usage of events that bring a piece of the answer is for us alone.
-    keeps_running_usage: bool,
+    keeps_continuous_usage: bool,
     form: Form,
     usage: Counts,
     error: Option<UpstreamError>,
@@ -115,7 +115,7 @@ impl Beside {
             strips_usage,
             holds_usage: false,
             tells_cost: false,
-            keeps_running_usage: false,
+            keeps_continuous_usage: false,
             form,
             usage: Counts::default(),
             error: None,
@@ -133,8 +133,8 @@ impl Beside {
     /// The same, where each event tells what was used up to there, because the gateway asked for it: the client gets `null` in its
     /// place, as it does from OpenAI.
     #[must_use]
-    pub(crate) fn keeping_running_usage(mut self, keeps: bool) -> Self {
-        self.keeps_running_usage = keeps;
+    pub(crate) fn keeping_continuous_usage(mut self, keeps: bool) -> Self {
+        self.keeps_continuous_usage = keeps;
         self
     }
 
@@ -225,7 +225,8 @@ impl Beside {
                 Ok(Verdict::Passes) => {
                     let held = progress.held.take();
                     let (counts, pieces) = (self.usage.ended(), progress.pieces);
-                    let without = self.keeps_running_usage.then(|| running_usage::without(&event)).flatten();
+                    let without =
+                        self.keeps_continuous_usage.then(|| continuous_usage::without(&event)).flatten();
                     let raw = held.into_iter().chain(without.map_or(event.raw, |raw| vec![raw]));
                     passed.extend(raw.map(|bytes| Passed { bytes, counts, pieces }));
                 }
@@ -257,7 +258,7 @@ impl Beside {
                     Ok(Verdict::Stripped) => progress.usage = event.data,
                     Ok(_) => {
                         let without =
-                            self.keeps_running_usage.then(|| running_usage::without(&event)).flatten();
+                            self.keeps_continuous_usage.then(|| continuous_usage::without(&event)).flatten();
                         last = Some(without.map_or_else(|| event.raw.concat(), |raw| raw.to_vec()));
                     }
                     Err(error) => self.error = Some(error),
